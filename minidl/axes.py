@@ -1,0 +1,85 @@
+"""Axes, shapes and sizes as users write them, checked and made canonical."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def as_int(name: str, argument: str, value: Any) -> int:
+    """A Python int from an int, a NumPy integer or a 0-dimensional integer Tensor; TypeError otherwise."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: {argument} must be an int, not {value!r}") from None
+
+
+def norm_axis(name: str, axis: Any, ndim: int) -> int:
+    """A dimension in 0 <= axis < ndim; IndexError out of range. A 0-dimensional Tensor has dimension 0, as in PyTorch."""
+    axis = as_int(name, "dim", axis)
+    n = max(ndim, 1)
+    if not -n <= axis < n:
+        raise IndexError(f"{name}: dim {axis} is out of range for {ndim} dimensions")
+    return axis % n
+
+
+def norm_axes(name: str, axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
+    """Dimensions as a sorted tuple; None or () stands for all. ValueError if one is named twice."""
+    if axes is None:
+        return tuple(range(ndim))
+    if not isinstance(axes, Iterable):
+        axes = (axes,)
+    found = tuple(sorted(norm_axis(name, axis, ndim) for axis in axes))
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}: a dim appears twice in {axes}")
+    if ndim == 0:
+        return ()
+    return found or tuple(range(ndim))
+
+
+def as_shape(name: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape from `f(2, 3)` or `f((2, 3))`."""
+    if len(shape) == 1 and isinstance(shape[0], Sequence):
+        shape = tuple(shape[0])
+    return tuple(as_int(name, "shape", n) for n in shape)
+
+
+def infer_shape(name: str, shape: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` with a -1 replaced by what is left of `source`; ValueError if the sizes differ."""
+    size = math.prod(source)
+    known = math.prod(n for n in shape if n != -1)
+    unknown = shape.count(-1)
+    if unknown > 1 or any(n < -1 for n in shape):
+        raise ValueError(f"{name}: {shape} is not a shape; at most one -1 and no other negative length")
+    if unknown and known and size % known == 0:
+        shape = tuple(size // known if n == -1 else n for n in shape)
+    elif unknown or known != size:
+        raise ValueError(f"{name}: {source} has {size} elements, which do not fill {shape}")
+    return shape
+
+
+def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all broadcast to; ValueError naming the operation if there is none."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"{name}: shapes {' and '.join(map(str, shapes))} do not broadcast together") from None
+
+
+def split_sizes(name: str, size: int | Sequence[int], length: int) -> list[int]:
+    """The lengths of the parts of a `split`; ValueError unless they add up to `length`."""
+    if isinstance(size, Sequence):
+        sizes = [as_int(name, "split size", n) for n in size]
+        if sum(sizes) != length or min(sizes, default=0) < 0:
+            raise ValueError(f"{name}: sizes {sizes} do not add up to the length {length}")
+        return sizes
+    size = as_int(name, "split size", size)
+    if size < 0 or (size == 0 and length):
+        raise ValueError(f"{name}: size must be positive, not {size}")
+    if length == 0:
+        return [0]
+    return [min(size, length - start) for start in range(0, length, size)]

@@ -1,0 +1,251 @@
+"""Function: one node of the graph, a pair of hand-written passes and what they keep.
+
+A `Function` is written on plain arrays and knows no Tensor. One *instance* is one node: calling an operation makes a
+new instance, whose attributes hold the options of the call, the arrays that backward needs, and the parents it came
+from. The walk (`walk.py`) goes from node to node; `tensor.py` puts Tensors on top.
+
+There are two kinds:
+
+- `Function`: passes written by hand, usually on a Numba kernel, and a `definition` composed of primitives. Its backward
+  maps arrays to arrays. Gradients of higher order go through the definition.
+- `Primitive`: the thirty-odd atoms of the definitions. A primitive's rule is written once, with operators that ndarray
+  and Tensor share: given arrays it computes, given Tensors it builds the graph for the next order.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+import weakref
+import zlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+class Version:
+    """Counts the changes made in place to one piece of memory; all views of that memory share it.
+
+    `exposed` says that user code holds the bare ndarray (`t.numpy()`, `from_numpy`) and may change it behind the
+    counter; what is kept of exposed memory is therefore also fingerprinted.
+    """
+
+    __slots__ = ("count", "exposed")
+
+    def __init__(self, exposed: bool = False) -> None:
+        self.count = 0
+        self.exposed = exposed
+
+
+def fingerprint(array: np.ndarray) -> int:
+    """A checksum of the array's values, some gigabytes a second."""
+    return zlib.adler32(np.ascontiguousarray(array).view(np.uint8) if array.ndim else array.tobytes())
+
+
+class Function:
+    """A node: hand-written passes on arrays, what they keep, and the parents they came from.
+
+    A subclass writes `forward(self, *arrays)`, which returns an array (or a tuple of arrays), and `backward(self, *g)`,
+    which gets one gradient per output and returns one per input: a tuple, or the bare array if there is one input;
+    None where there is no gradient to give. Backward returns new arrays, `g` itself or views of it, and never writes
+    into `g` or into what it kept.
+
+    Attributes that the graph sets:
+        needs: for each input, whether a gradient for it is asked for; set before forward. Backward may skip the others.
+        inputs: the arrays forward received, if `keeps_inputs`.
+        output: the array (or tuple) forward returned, if `keeps_output`.
+        parents: for each input the node that made it, or None where no gradient goes.
+        outputs: shape and dtype of each output, where there are several.
+    """
+
+    keeps_inputs: ClassVar[bool] = True
+    keeps_output: ClassVar[bool] = False
+    definition: ClassVar[Callable[..., Any] | None] = None
+
+    needs: tuple[bool, ...] = ()
+    inputs: tuple[np.ndarray | None, ...] = ()
+    parents: tuple[Function | None, ...] = ()
+    hooks: tuple[Callable[[Any], Any], ...] = ()
+    watched: tuple[tuple[int, Version, int, int | None, np.ndarray], ...] = ()
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...] = ()
+    released = False
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.__dict__.update(options)
+
+    @property
+    def name(self) -> str:
+        """The operation's name as error messages and graph pictures print it: `MaxPool2d` is max_pool2d."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def forward(self, *arrays: Any) -> Any:
+        raise NotImplementedError(f"{self.name} has no forward")
+
+    def backward(self, *grads: Any) -> Any:
+        raise NotImplementedError(f"{self.name} has no backward")
+
+    # What the walk asks of a node
+
+    def gradients(self, g: Any) -> tuple[Any, ...]:
+        """Gradients of the inputs as arrays, from `g`, the gradient of the output (`Slots` for several outputs)."""
+        self.check_unchanged()
+        return self.as_tuple(self.backward(*g.filled(self.outputs)) if type(g) is Slots else self.backward(g))
+
+    def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
+        """The same gradients as Tensors that can be differentiated again: through the definition."""
+        self.check_unchanged()
+        if self.definition is None:
+            raise RuntimeError(f"{self.name}: has no definition, so its gradient cannot be differentiated again")
+        return tools.vjp(lambda *xs: type(self).definition(*xs, **self.options), tools.inputs(self), g)
+
+    def as_tuple(self, grads: Any) -> tuple[Any, ...]:
+        """What backward returned, one gradient per input."""
+        if type(grads) is not tuple:
+            grads = (grads,)
+        if len(grads) != len(self.parents):
+            raise RuntimeError(
+                f"{self.name}: backward returned {len(grads)} gradients for {len(self.parents)} inputs; give one for "
+                "each, None where there is none"
+            )
+        return grads
+
+    # Detecting changes in place
+
+    def watch(self, position: int, version: Version, array: np.ndarray) -> None:
+        """Remember the state of a kept input (or of the output, position -1), so that a change is found."""
+        self.watched += ((position, version, version.count, fingerprint(array) if version.exposed else None, array),)
+
+    def check_unchanged(self) -> None:
+        """Raise RuntimeError if this node was freed, or if an array that it kept was changed since forward."""
+        if self.released:
+            raise RuntimeError(
+                f"{self.name}: backward a second time, but what the first one needed was freed; pass retain_graph=True "
+                "to the first backward"
+            )
+        for position, version, count, mark, array in self.watched:
+            if version.count != count or (mark is not None and fingerprint(array) != mark):
+                names = list(inspect.signature(self.forward).parameters)
+                what = "output" if position < 0 else f"input {names[min(position, len(names) - 1)]}"
+                raise RuntimeError(
+                    f"{self.name}: its {what}, of shape {array.shape}, was changed in place between forward and "
+                    "backward, so the gradient would be wrong; change a copy (x = x + ..., x.clone()) instead"
+                )
+
+    def release(self) -> None:
+        """Forget everything kept, so that memory is freed as soon as the walk has passed."""
+        self.__dict__.clear()
+        self.released = True
+
+
+class Primitive(Function):
+    """An atom of the definitions: its backward is one rule, for arrays and, by the same words, for Tensors."""
+
+    keeps_inputs = False
+
+    def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
+        """Run the rule on Tensors: on a copy of this node whose kept arrays are Tensors joined to the graph."""
+        self.check_unchanged()
+        rule = copy.copy(self)
+        if self.keeps_inputs:
+            rule.inputs = tools.inputs(self)
+        if self.keeps_output:
+            rule.output = tools.wrap(self.output, self, self.watched[-1][1])
+        return self.as_tuple(rule.backward(g))
+
+
+class Leaf(Function):
+    """Where gradients arrive: the end of the graph at a Tensor that the user made with requires_grad=True.
+
+    It refers to its Tensor weakly, since the Tensor refers to it: a cycle would keep both until the collector comes.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def gradients(self, g: Any) -> tuple[Any, ...]:
+        return ()
+
+    def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
+        return ()
+
+    def release(self) -> None:
+        """A leaf outlives the graphs that end in it."""
+
+
+class Identity(Function):
+    """Passes the gradient on: the seam at which a definition is joined into a graph that already exists."""
+
+    def gradients(self, g: Any) -> tuple[Any, ...]:
+        return (g,)
+
+    def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
+        return (g,)
+
+
+class Slots(dict[int, Any]):
+    """The gradients of a node with several outputs, by output; adding two of them joins them."""
+
+    def __add__(self, other: Slots) -> Slots:
+        return Slots(self | other)
+
+    def filled(self, outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]) -> tuple[Any, ...]:
+        """One gradient per output: zeros for those that nothing depended on."""
+        return tuple(self[i] if i in self else np.zeros(*output) for i, output in enumerate(outputs))
+
+
+class Output(Function):
+    """Stands between a node with several outputs and the Tensor that holds one of them."""
+
+    def __init__(self, node: Function, index: int) -> None:
+        self.parents = (node,)
+        self.index = index
+
+    def gradients(self, g: Any) -> tuple[Any, ...]:
+        self.check_unchanged()
+        return (Slots({self.index: g}),)
+
+    def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
+        return self.gradients(g)
+
+
+class TensorTools:
+    """What nodes and the walk need to work on Tensors without knowing them; `tensor.py` provides it."""
+
+    def wrap(self, array: np.ndarray, node: Function | None, version: Version | None = None) -> Any:
+        """A Tensor on `array` whose gradient flows into `node`."""
+        raise NotImplementedError
+
+    def inputs(self, node: Function) -> tuple[Any, ...]:
+        """The node's inputs as Tensors, each joined to the parent it came from."""
+        versions = {position: version for position, version, *_ in node.watched}
+        return tuple(
+            None if x is None else self.wrap(x, parent, versions.get(i))
+            for i, (x, parent) in enumerate(zip(node.inputs, node.parents, strict=True))
+        )
+
+    def vjp(self, function: Callable[..., Any], inputs: tuple[Any, ...], g: Any) -> tuple[Any, ...]:
+        """Run `function` on `inputs` and pull `g` back through it, differentiably."""
+        raise NotImplementedError
+
+    def run_hook(self, hook: Callable[[Any], Any], g: Any, create_graph: bool) -> Any:
+        """The gradient after a hook has seen, and perhaps replaced, it."""
+        raise NotImplementedError
+
+    def copy(self, g: Any) -> Any:
+        """The same gradient in memory of its own."""
+        raise NotImplementedError
+
+
+def call(function: type[Function], *inputs: Any, **options: Any) -> Any:
+    """Run a Function on whatever it is given: arrays give arrays, a Tensor among the inputs gives Tensors.
+
+    This is what lets a primitive's rule be written once for both.
+    """
+    for x in inputs:
+        apply = getattr(x, "_apply", None)
+        if apply is not None:
+            return apply(function(**options), *inputs)
+    return function(**options).forward(*inputs)

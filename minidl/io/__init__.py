@@ -1,0 +1,23 @@
+"""Reading and writing files: weights and other named arrays."""
+
+from minidl.io.atomic import write_atomically
+from minidl.io.weights import (
+    load,
+    load_npz,
+    load_safetensors,
+    read_safetensors,
+    save,
+    save_npz,
+    save_safetensors,
+)
+
+__all__ = [
+    "load",
+    "load_npz",
+    "load_safetensors",
+    "read_safetensors",
+    "save",
+    "save_npz",
+    "save_safetensors",
+    "write_atomically",
+]

@@ -1,0 +1,135 @@
+"""Named arrays in files: safetensors for weights, .npz for anything else.
+
+Both formats hold nothing but values: loading runs no code, unlike a pickle.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.data.limits import file_length
+from minidl.data.npz import read_npz
+from minidl.io.atomic import write_atomically
+from minidl.tensor import Tensor, from_result
+
+
+def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Write named Tensors or arrays, such as `model.state_dict()`, to a `.safetensors` or `.npz` file.
+
+    Raises:
+        ValueError: another ending. TypeError: something that is not numbers.
+
+    Example:
+        >>> import minidl, pathlib, tempfile
+        >>> from minidl.io import load, save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save({"w": minidl.tensor([1.0, 2.0])}, pathlib.Path(folder) / "w.npz")
+        ...     load(pathlib.Path(folder) / "w.npz")
+        {'w': tensor([1., 2.])}
+    """
+    _by_ending("save", path, save_safetensors, save_npz)(tensors, path)
+
+
+def load(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read what `save` wrote: Tensors by name, as `model.load_state_dict` takes them.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: another ending, a truncated or corrupt file.
+    """
+    return _by_ending("load", path, load_safetensors, load_npz)(path)
+
+
+def save_safetensors(
+    tensors: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, as a whole or not at all; `metadata` are strings kept in its header.
+
+    Raises:
+        TypeError: a name, or metadata, that is no string; something that is not numbers.
+        ImportError: the package `safetensors` is not installed.
+        OSError: the file cannot be written.
+    """
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"save_safetensors: metadata must be strings, got {key!r}: {value!r}")
+    arrays = _arrays("save_safetensors", tensors)
+    write_atomically(path, _safetensors("numpy").save(arrays, metadata=dict(metadata) if metadata else None))
+
+
+def load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read the Tensors of a safetensors file, by name.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: truncated, corrupt, or of a dtype NumPy lacks.
+        ImportError: the package `safetensors` is not installed.
+    """
+    return read_safetensors(path)[0]
+
+
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The Tensors of a safetensors file and the metadata of its header. Raises as `load_safetensors`."""
+    package = _safetensors()
+    file_length(path)
+    try:
+        with package.safe_open(os.fspath(path), framework="numpy") as file:
+            tensors = {name: from_result(np.array(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (package.SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a safetensors file, or a truncated or corrupt one: {error}") from None
+
+
+def save_npz(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Write an .npz file, as a whole or not at all. Raises TypeError and OSError as `save_safetensors`."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:  # as np.savez does, which has no arrays of the name "file"
+        for name, array in _arrays("save_npz", tensors).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_atomically(path, content.getvalue())
+
+
+def load_npz(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read the arrays of numbers of an .npz file as Tensors, by name. Raises as `load`; never unpickles."""
+    arrays = read_npz(path)
+    for name, array in arrays.items():
+        if array.dtype.kind in "US":
+            raise ValueError(f"{path}: {name}: expected numbers, found strings")
+    return {name: from_result(array) for name, array in arrays.items()}
+
+
+def _arrays(operation: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """C-contiguous arrays in native byte order: safetensors writes an array's memory as it lies."""
+    arrays = {}
+    for name, value in tensors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{operation}: names must be strings, got {name!r}")
+        array = value._array if isinstance(value, Tensor) else np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{operation}: {name} must be an array of numbers, got dtype {array.dtype}")
+        arrays[name] = np.array(array, array.dtype.newbyteorder("="), order="C", copy=None)
+    return arrays
+
+
+def _by_ending(operation: str, path: str | os.PathLike, safetensors: Any, npz: Any) -> Any:
+    ending = Path(path).suffix
+    if ending not in (".safetensors", ".npz"):
+        raise ValueError(f"{operation}: {path}: expected a name ending in .safetensors or .npz")
+    return safetensors if ending == ".safetensors" else npz
+
+
+def _safetensors(module: str | None = None) -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            "safetensors files need the package safetensors: pip install safetensors (or use .npz)"
+        ) from None
+    return safetensors if module is None else safetensors.numpy

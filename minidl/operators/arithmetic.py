@@ -1,0 +1,395 @@
+"""Elementwise arithmetic, comparison and mathematics, and products of matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidl.axes import broadcast_shapes
+from minidl.dtypes import bool_, common_dtype, float32, int64, require_float
+from minidl.primitives import (
+    Abs,
+    Add,
+    Clip,
+    Cos,
+    Div,
+    Erf,
+    Exp,
+    Expm1,
+    Log,
+    Log1p,
+    MatMul,
+    Maximum,
+    Minimum,
+    Mul,
+    Neg,
+    Pow,
+    Power,
+    Scale,
+    Shift,
+    Sin,
+    Sqrt,
+    Step,
+    Sub,
+    Tanh,
+    Where,
+)
+
+if TYPE_CHECKING:
+    from minidl.tensor import Tensor
+
+Operand = Any  # a Tensor, an ndarray or a number
+
+
+class Arithmetic:
+    """Elementwise operators and functions. Operands broadcast; what is not a Tensor is a constant."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def _binary(self, name: str, primitive: Any, other: Operand, reverse: bool = False) -> Any:
+        """Bring two operands to one dtype and run a primitive on them; NotImplemented for what is no operand."""
+        if not isinstance(other, Arithmetic):
+            if not isinstance(other, int | float | np.ndarray | np.generic):
+                return NotImplemented
+            other = self._operand(other)
+        a, b = self, other
+        if a._array.dtype is not b._array.dtype:
+            dtype = common_dtype(name, a._array, b._array)
+            a, b = a.to(dtype), b.to(dtype)
+        if a._array.shape != b._array.shape:
+            broadcast_shapes(name, a._array.shape, b._array.shape)
+        return self._apply(primitive(), b, a) if reverse else self._apply(primitive(), a, b)
+
+    def _operand(self, other: Any) -> Tensor:
+        """A number or an ndarray as a Tensor; a number takes this Tensor's dtype, unless it is a float and we are int."""
+        if isinstance(other, np.ndarray) and other.ndim:
+            return type(self)._from_user(other)
+        fraction = isinstance(other, float | np.floating) or getattr(other, "dtype", bool_).kind == "f"
+        dtype = self._array.dtype
+        if dtype.kind != "f" and fraction:
+            dtype = float32
+        elif dtype == bool_ and not isinstance(other, bool | np.bool_):
+            dtype = int64
+        return self._constant(np.asarray(other).astype(dtype))
+
+    def _is_plain(self, other: Operand) -> bool:
+        """Whether `other` is a Python number that leaves our dtype as it is: no second operand need be kept."""
+        kind = type(other)
+        return (kind is float or kind is int) and self._array.dtype.kind == "f"
+
+    # Operators
+
+    def __add__(self, other: Operand) -> Tensor:
+        if self._is_plain(other):
+            return self._apply(Shift(c=other), self)
+        return self._binary("add", Add, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Operand) -> Tensor:
+        if self._is_plain(other):
+            return self._apply(Shift(c=-other), self)
+        return self._binary("sub", Sub, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return self._binary("sub", Sub, other, reverse=True)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        if self._is_plain(other):
+            return self._apply(Scale(c=other), self)
+        return self._binary("mul", Mul, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        a = self if self._array.dtype.kind == "f" or getattr(other, "dtype", int64).kind == "f" else self.to(float32)
+        return a._binary("div", Div, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        a = self if self._array.dtype.kind == "f" or getattr(other, "dtype", int64).kind == "f" else self.to(float32)
+        return a._binary("div", Div, other, reverse=True)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        if self._is_plain(other):
+            return self._apply(Power(c=other), self)
+        return self._binary("pow", Pow, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return self._binary("pow", Pow, other, reverse=True)
+
+    def __floordiv__(self, other: Operand) -> Tensor:
+        return self._without_gradient("floor_divide", np.floor_divide, other)
+
+    def __mod__(self, other: Operand) -> Tensor:
+        return self._without_gradient("remainder", np.remainder, other)
+
+    def __neg__(self) -> Tensor:
+        return self._apply(Neg(), self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return self._apply(Abs(), self)
+
+    # Comparisons and bits: no gradient
+
+    def _without_gradient(self, name: str, ufunc: Callable[..., Any], other: Operand) -> Any:
+        if not isinstance(other, Arithmetic):
+            if not isinstance(other, int | float | np.ndarray | np.generic):
+                return NotImplemented
+            other = self._operand(other)
+        a, b = self._array, other._array
+        broadcast_shapes(name, a.shape, b.shape)
+        dtype = common_dtype(name, a, b)
+        with np.errstate(all="ignore"):
+            return self._constant(np.asarray(ufunc(a.astype(dtype, copy=False), b.astype(dtype, copy=False))))
+
+    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return self._without_gradient("eq", np.equal, other)
+
+    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return self._without_gradient("ne", np.not_equal, other)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return self._without_gradient("lt", np.less, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return self._without_gradient("le", np.less_equal, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return self._without_gradient("gt", np.greater, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return self._without_gradient("ge", np.greater_equal, other)
+
+    def _bits(self, name: str, ufunc: Callable[..., Any], other: Operand) -> Any:
+        for x in (self, other):
+            if getattr(x, "dtype", int64).kind == "f" or isinstance(x, float):
+                raise TypeError(f"{name}: operands must be boolean or integer")
+        return self._without_gradient(name, ufunc, other)
+
+    def __and__(self, other: Operand) -> Tensor:
+        return self._bits("and", np.bitwise_and, other)
+
+    def __or__(self, other: Operand) -> Tensor:
+        return self._bits("or", np.bitwise_or, other)
+
+    def __xor__(self, other: Operand) -> Tensor:
+        return self._bits("xor", np.bitwise_xor, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tensor:
+        if self._array.dtype.kind == "f":
+            raise TypeError("invert: the operand must be boolean or integer")
+        return self._constant(np.asarray(np.invert(self._array)))
+
+    def isnan(self) -> Tensor:
+        """Where the value is NaN."""
+        return self._constant(np.asarray(np.isnan(self._array)))
+
+    def isinf(self) -> Tensor:
+        """Where the value is infinite."""
+        return self._constant(np.asarray(np.isinf(self._array)))
+
+    def isfinite(self) -> Tensor:
+        """Where the value is neither NaN nor infinite."""
+        return self._constant(np.asarray(np.isfinite(self._array)))
+
+    def logical_not(self) -> Tensor:
+        """Where the value is 0 or False."""
+        return self._constant(np.asarray(np.logical_not(self._array)))
+
+    # The named forms
+
+    def add(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        """self + alpha · other."""
+        return self + (other if alpha == 1 else other * alpha)
+
+    def sub(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        """self - alpha · other."""
+        return self - (other if alpha == 1 else other * alpha)
+
+    def mul(self, other: Operand) -> Tensor:
+        """self · other, elementwise."""
+        return self * other
+
+    def div(self, other: Operand) -> Tensor:
+        """self / other, elementwise."""
+        return self / other
+
+    def pow(self, exponent: Operand) -> Tensor:
+        """self to a power, elementwise."""
+        return self**exponent
+
+    def neg(self) -> Tensor:
+        """-self."""
+        return -self
+
+    def abs(self) -> Tensor:
+        """|self|; the gradient at 0 is 0."""
+        return self.__abs__()
+
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+
+    def maximum(self, other: Operand) -> Tensor:
+        """The larger of both, elementwise; a tie gives each half of the gradient; NaN wins."""
+        return self._binary("maximum", Maximum, other)
+
+    def minimum(self, other: Operand) -> Tensor:
+        """The smaller of both, elementwise; a tie gives each half of the gradient; NaN wins."""
+        return self._binary("minimum", Minimum, other)
+
+    # Mathematics
+
+    def _unary(self, name: str, primitive: Any) -> Tensor:
+        require_float(name, input=self)
+        return self._apply(primitive(), self)
+
+    def exp(self) -> Tensor:
+        """e to the power of self."""
+        return self._unary("exp", Exp)
+
+    def expm1(self) -> Tensor:
+        """exp(self) - 1, exact near 0."""
+        return self._unary("expm1", Expm1)
+
+    def log(self) -> Tensor:
+        """Natural logarithm."""
+        return self._unary("log", Log)
+
+    def log1p(self) -> Tensor:
+        """log(1 + self), exact near 0."""
+        return self._unary("log1p", Log1p)
+
+    def log2(self) -> Tensor:
+        """Logarithm to base 2."""
+        return self.log() * (1 / math.log(2))
+
+    def log10(self) -> Tensor:
+        """Logarithm to base 10."""
+        return self.log() * (1 / math.log(10))
+
+    def sqrt(self) -> Tensor:
+        """Square root."""
+        return self._unary("sqrt", Sqrt)
+
+    def rsqrt(self) -> Tensor:
+        """1 / √self."""
+        return 1.0 / self.sqrt()
+
+    def square(self) -> Tensor:
+        """self²."""
+        return self**2
+
+    def reciprocal(self) -> Tensor:
+        """1 / self."""
+        return 1.0 / self
+
+    def sin(self) -> Tensor:
+        """Sine, of radians."""
+        return self._unary("sin", Sin)
+
+    def cos(self) -> Tensor:
+        """Cosine, of radians."""
+        return self._unary("cos", Cos)
+
+    def tanh(self) -> Tensor:
+        """Hyperbolic tangent."""
+        return self._unary("tanh", Tanh)
+
+    def erf(self) -> Tensor:
+        """The error function (2/√π) ∫₀ˣ e^(-t²) dt."""
+        return self._unary("erf", Erf)
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + e^-x), as ½ + ½ tanh(x/2), which does not overflow."""
+        require_float("sigmoid", input=self)
+        return (self * 0.5).tanh() * 0.5 + 0.5
+
+    def _step(self, ufunc: Any) -> Tensor:
+        return self._apply(Step(compute=ufunc), self)
+
+    def sign(self) -> Tensor:
+        """-1, 0 or 1; the gradient is 0."""
+        return self._step(np.sign)
+
+    def floor(self) -> Tensor:
+        """The largest whole number not above; the gradient is 0."""
+        return self._step(np.floor)
+
+    def ceil(self) -> Tensor:
+        """The smallest whole number not below; the gradient is 0."""
+        return self._step(np.ceil)
+
+    def round(self) -> Tensor:
+        """The nearest whole number, halves to even; the gradient is 0."""
+        return self._step(np.round)
+
+    def clamp(self, min: Operand = None, max: Operand = None) -> Tensor:
+        """min(max(self, min), max); the gradient passes where min <= self <= max. Limits are numbers or Tensors."""
+        if min is None and max is None:
+            raise ValueError("clamp: give min, max or both")
+        if all(limit is None or self._is_plain(limit) for limit in (min, max)):
+            return self._apply(Clip(low=min, high=max), self)
+        out = self if min is None else self.where((self >= min) | self.isnan(), min)
+        return out if max is None else out.where((out <= max) | out.isnan(), max)
+
+    clip = clamp
+
+    def logical_or(self, other: Operand) -> Tensor:
+        """Where either is true."""
+        return self._without_gradient("logical_or", np.logical_or, other)
+
+    def logical_and(self, other: Operand) -> Tensor:
+        """Where both are true."""
+        return self._without_gradient("logical_and", np.logical_and, other)
+
+    def where(self, condition: Tensor, other: Operand) -> Tensor:
+        """self where the condition holds, else other; all three broadcast."""
+        condition = condition._array if isinstance(condition, Arithmetic) else np.asarray(condition)
+        if condition.dtype != bool_:
+            raise TypeError(f"where: the condition must be boolean, not {condition.dtype}")
+        other = other if isinstance(other, Arithmetic) else self._operand(other)
+        dtype = common_dtype("where", self._array, other._array)
+        broadcast_shapes("where", condition.shape, self._array.shape, other._array.shape)
+        return self._apply(Where(condition=condition), self.to(dtype), other.to(dtype))
+
+    # Products of matrices
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        if not isinstance(other, Arithmetic):
+            if not isinstance(other, np.ndarray):
+                return NotImplemented
+            other = self._operand(other)
+        a, b = self, other
+        dtype = common_dtype("matmul", a._array, b._array)
+        a, b = a.to(dtype), b.to(dtype)
+        if not a.ndim or not b.ndim:
+            raise ValueError(f"matmul: both operands need at least one dimension, not shapes {a.shape} and {b.shape}")
+        row, column = a.ndim == 1, b.ndim == 1  # a vector is a row on the left, a column on the right
+        if row:
+            a = a.reshape(1, -1)
+        if column:
+            b = b.reshape(-1, 1)
+        if a.shape[-1] != b.shape[-2]:
+            raise ValueError(f"matmul: inner lengths differ: shapes {self.shape} and {other.shape}")
+        broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+        out = self._apply(MatMul(), a, b)
+        if row:
+            out = out.squeeze(-2)
+        return out.squeeze(-1) if column else out
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return self._operand(other) @ self
+
+    def matmul(self, other: Tensor) -> Tensor:
+        """The matrix product; leading dimensions broadcast as in NumPy."""
+        return self @ other
+
+    mm = bmm = mv = dot = matmul

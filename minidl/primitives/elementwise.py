@@ -1,0 +1,387 @@
+"""Elementwise primitives: arithmetic with broadcasting, powers, exponentials, choices.
+
+The one thing to know: where forward broadcast an input, backward sums over the broadcast axes (`unbroadcast`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl.function import Primitive, call
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum `g` over the axes along which an array of `shape` was repeated to give g's shape."""
+    if g.shape == shape:
+        return g
+    new = g.ndim - len(shape)  # axes that broadcasting put in front
+    stretched = [new + i for i, n in enumerate(shape) if n == 1 and g.shape[new + i] != 1]
+    return g.sum(axis=(*range(new), *stretched), keepdims=True).reshape(shape)
+
+
+class Binary(Primitive):
+    """Two inputs that broadcast; `rule` gives the gradients before the broadcast axes are summed away."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.a_shape, self.b_shape = a.shape, b.shape
+        return self.compute(a, b)
+
+    def backward(self, g: Any) -> tuple[Any, Any]:
+        ga = unbroadcast(self.rule_a(g), self.a_shape) if self.needs[0] else None
+        gb = unbroadcast(self.rule_b(g), self.b_shape) if self.needs[1] else None
+        return ga, gb
+
+
+class Add(Binary):
+    """a + b"""
+
+    compute = staticmethod(np.add)
+
+    def rule_a(self, g: Any) -> Any:
+        return g
+
+    def rule_b(self, g: Any) -> Any:
+        return g
+
+
+class Sub(Binary):
+    """a - b"""
+
+    compute = staticmethod(np.subtract)
+
+    def rule_a(self, g: Any) -> Any:
+        return g
+
+    def rule_b(self, g: Any) -> Any:
+        return -g
+
+
+class Mul(Binary):
+    """a * b"""
+
+    keeps_inputs = True
+    compute = staticmethod(np.multiply)
+
+    def rule_a(self, g: Any) -> Any:
+        return g * self.inputs[1]
+
+    def rule_b(self, g: Any) -> Any:
+        return g * self.inputs[0]
+
+
+class Div(Binary):
+    """a / b"""
+
+    keeps_inputs = True
+
+    def compute(self, a: Any, b: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.true_divide(a, b)
+
+    def rule_a(self, g: Any) -> Any:
+        return g / self.inputs[1]
+
+    def rule_b(self, g: Any) -> Any:
+        a, b = self.inputs
+        return -g * a / (b * b)
+
+
+class Scale(Primitive):
+    """c * a for a plain number c, which need keep neither."""
+
+    def forward(self, a: Any) -> Any:
+        return a * self.c
+
+    def backward(self, g: Any) -> Any:
+        return g * self.c
+
+
+class Shift(Primitive):
+    """a + c for a plain number c."""
+
+    def forward(self, a: Any) -> Any:
+        return a + self.c
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
+class Pow(Binary):
+    """a ** b; where b = 0 the gradient for a is 0, and where a = 0 and b >= 0 that for b is 0, as in PyTorch."""
+
+    keeps_inputs = True
+    keeps_output = True
+
+    def compute(self, a: Any, b: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.power(a, b)
+
+    def rule_a(self, g: Any) -> Any:
+        a, b = self.inputs
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return where(b == 0, 0.0, g * b * a ** (b - 1))
+
+    def rule_b(self, g: Any) -> Any:
+        a, b = self.inputs
+        flat = (a == 0) & (b >= 0)
+        return where(flat, 0.0, g * self.output * log(where(flat, 1.0, a)))
+
+
+class Power(Primitive):
+    """a ** c for a plain number c."""
+
+    keeps_inputs = True
+
+    def forward(self, a: Any) -> Any:
+        if self.c == 2:
+            return a * a
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return a**self.c
+
+    def backward(self, g: Any) -> Any:
+        (a,) = self.inputs
+        if self.c == 0:
+            return g * 0.0
+        if self.c == 1:
+            return g
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g * (a if self.c == 2 else a ** (self.c - 1)) * self.c
+
+
+class Maximum(Binary):
+    """max(a, b); a tie gives each half of the gradient, NaN wins."""
+
+    keeps_inputs = True
+    compute = staticmethod(np.maximum)
+
+    def rule_a(self, g: Any) -> Any:
+        a, b = self.inputs
+        return g * share(a, b, a < b)
+
+    def rule_b(self, g: Any) -> Any:
+        a, b = self.inputs
+        return g * share(a, b, b < a)
+
+
+class Minimum(Binary):
+    """min(a, b); a tie gives each half of the gradient, NaN wins."""
+
+    keeps_inputs = True
+    compute = staticmethod(np.minimum)
+
+    def rule_a(self, g: Any) -> Any:
+        a, b = self.inputs
+        return g * share(a, b, a > b)
+
+    def rule_b(self, g: Any) -> Any:
+        a, b = self.inputs
+        return g * share(a, b, b > a)
+
+
+def share(a: Any, b: Any, loses: Any) -> Any:
+    """0 where this side loses, 1/2 at a tie, else 1: a constant, in the dtype of a."""
+    a, b, loses = np.asarray(a), np.asarray(b), np.asarray(loses)
+    return np.where(a == b, 0.5, ~loses).astype(a.dtype)
+
+
+class Unary(Primitive):
+    """One input, one ufunc."""
+
+    def forward(self, a: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return self.compute(a)
+
+
+class Neg(Unary):
+    """-a"""
+
+    compute = staticmethod(np.negative)
+
+    def backward(self, g: Any) -> Any:
+        return -g
+
+
+class Exp(Unary):
+    """e^a: its own derivative, so backward uses the output."""
+
+    keeps_output = True
+    compute = staticmethod(np.exp)
+
+    def backward(self, g: Any) -> Any:
+        return g * self.output
+
+
+class Expm1(Unary):
+    """e^a - 1, exact near 0."""
+
+    keeps_output = True
+    compute = staticmethod(np.expm1)
+
+    def backward(self, g: Any) -> Any:
+        return g * (self.output + 1.0)
+
+
+class Log(Unary):
+    """Natural logarithm."""
+
+    keeps_inputs = True
+    compute = staticmethod(np.log)
+
+    def backward(self, g: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g / self.inputs[0]
+
+
+class Log1p(Unary):
+    """ln(1 + a), exact near 0."""
+
+    keeps_inputs = True
+    compute = staticmethod(np.log1p)
+
+    def backward(self, g: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g / (self.inputs[0] + 1.0)
+
+
+class Sqrt(Unary):
+    """Square root: d√a = da / (2√a)."""
+
+    keeps_output = True
+    compute = staticmethod(np.sqrt)
+
+    def backward(self, g: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g / (self.output * 2.0)
+
+
+class Sin(Unary):
+    """sin a"""
+
+    keeps_inputs = True
+    compute = staticmethod(np.sin)
+
+    def backward(self, g: Any) -> Any:
+        return g * call(Cos, self.inputs[0])
+
+
+class Cos(Unary):
+    """cos a"""
+
+    keeps_inputs = True
+    compute = staticmethod(np.cos)
+
+    def backward(self, g: Any) -> Any:
+        return -g * call(Sin, self.inputs[0])
+
+
+class Tanh(Unary):
+    """tanh a: the derivative is 1 - tanh² a."""
+
+    keeps_output = True
+    compute = staticmethod(np.tanh)
+
+    def backward(self, g: Any) -> Any:
+        return g * (1.0 - self.output * self.output)
+
+
+class Erf(Primitive):
+    """The error function, (2/√π) ∫₀ᵃ e^(-t²) dt; its derivative is (2/√π) e^(-a²)."""
+
+    keeps_inputs = True
+
+    def forward(self, a: Any) -> Any:
+        return np.vectorize(math.erf, otypes=[a.dtype])(a) if a.size else a.copy()
+
+    def backward(self, g: Any) -> Any:
+        a = self.inputs[0]
+        return g * call(Exp, -a * a) * (2.0 / math.sqrt(math.pi))
+
+
+class Abs(Unary):
+    """|a|; the gradient at 0 is 0."""
+
+    keeps_inputs = True
+    compute = staticmethod(np.abs)
+
+    def backward(self, g: Any) -> Any:
+        return g * np.sign(np.asarray(self.inputs[0]))
+
+
+class Step(Primitive):
+    """A function that is constant between its steps, such as floor or sign: its gradient is 0."""
+
+    def forward(self, a: Any) -> Any:
+        return self.compute(a)
+
+    def backward(self, g: Any) -> Any:
+        return g * 0.0
+
+
+class Clip(Primitive):
+    """min(max(a, low), high) for plain numbers; the gradient passes where low <= a <= high."""
+
+    keeps_inputs = True
+
+    def forward(self, a: Any) -> Any:
+        return np.clip(a, self.low, self.high)
+
+    def backward(self, g: Any) -> Any:
+        a = np.asarray(self.inputs[0])
+        inside = np.ones(a.shape, bool)
+        if self.low is not None:
+            inside &= a >= self.low
+        if self.high is not None:
+            inside &= a <= self.high
+        return g * inside.astype(a.dtype)
+
+
+class Where(Binary):
+    """a where the condition holds, else b."""
+
+    def compute(self, a: Any, b: Any) -> Any:
+        return np.where(self.condition, a, b)
+
+    def rule_a(self, g: Any) -> Any:
+        return call(Where, g, np.zeros((), g.dtype), condition=self.condition)
+
+    def rule_b(self, g: Any) -> Any:
+        return call(Where, np.zeros((), g.dtype), g, condition=self.condition)
+
+
+class Cast(Primitive):
+    """The same values in another floating dtype; the gradient is cast back."""
+
+    def forward(self, a: Any) -> Any:
+        self.source = a.dtype
+        return a.astype(self.dtype)
+
+    def backward(self, g: Any) -> Any:
+        return call(Cast, g, dtype=self.source)
+
+
+class Clone(Primitive):
+    """The same values in memory of its own."""
+
+    def forward(self, a: Any) -> Any:
+        return a.copy()
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """`np.where` for arrays and Tensors alike; numbers take the other branch's dtype."""
+    dtype = b.dtype if isinstance(a, (int, float)) else a.dtype
+    if isinstance(a, (int, float)):
+        a = np.asarray(a, dtype)
+    if isinstance(b, (int, float)):
+        b = np.asarray(b, dtype)
+    return call(Where, a, b, condition=np.asarray(condition))
+
+
+def log(a: Any) -> Any:
+    """The natural logarithm of an array or a Tensor."""
+    return call(Log, a)

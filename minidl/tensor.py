@@ -1,0 +1,445 @@
+"""Tensor: an ndarray that remembers how it was made.
+
+Four attributes make one: the array, the node of the graph that made it, the version of its memory, and the gradient
+that a backward left. What can be done with the array is in `operators/`; here is what a Tensor adds to it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.dtypes import as_array
+from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version
+from minidl.mode import Switch, mode
+from minidl.operators import Arithmetic, Indexing, Reductions, Shapes
+from minidl.primitives import Cast, Clone
+from minidl.walk import walk
+
+TensorLike = Any
+
+
+class Tensor(Arithmetic, Reductions, Shapes, Indexing):
+    """An n-dimensional array with a gradient: `minidl.tensor(data)` makes one.
+
+    `t.backward()` leaves in `x.grad` the gradient of `t` for every `x` made with `requires_grad=True` that it was
+    computed from.
+
+    >>> import minidl
+    >>> x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x**2).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "_array", "_node", "_retained", "_version", "grad")
+
+    def __init__(self, data: TensorLike, requires_grad: bool = False) -> None:
+        if isinstance(data, Tensor):
+            self._array, self._version = data._array, data._version
+        else:
+            self._array = as_array(data)
+            self._version = Version(exposed=self._array is data or self._array.base is not None)
+        self._node: Function | None = None
+        self._retained = False
+        self.grad: Tensor | None = None
+        if requires_grad:
+            self.requires_grad_()
+
+    # What it is
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows back to, or through, this Tensor."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient here (or no longer), in place. TypeError for integers, RuntimeError inside a graph."""
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError("requires_grad_: only a leaf can stop asking for a gradient; use detach()")
+            self._node = None
+        elif self._node is None:
+            if self._array.dtype.kind != "f":
+                raise TypeError(f"requires_grad_: only floating-point Tensors have gradients, not {self.dtype}")
+            self._node = Leaf(self)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it, rather than an operation that was recorded."""
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Function | None:
+        """The node that made this Tensor, None for a leaf."""
+        return None if self.is_leaf else self._node
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory outside the graph. Assigning replaces the memory: the array, and its dtype and shape."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: TensorLike) -> None:
+        other = value if isinstance(value, Tensor) else Tensor(value)
+        self._touch()
+        self._array, self._version = other._array, other._version
+
+    def detach(self) -> Tensor:
+        """A Tensor on the same memory, outside the graph."""
+        return from_result(self._array, None, self._version)
+
+    # Gradients
+
+    def backward(
+        self, gradient: TensorLike = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add to `x.grad`, for every leaf x, the gradient of this Tensor: the vector-Jacobian product gradientᵀ · ∂t/∂x.
+
+        Args:
+            gradient: same shape as this Tensor; may be left out if it has one element.
+            retain_graph: keep what backward needs, for another backward; by default as `create_graph`.
+            create_graph: record backward itself, so that gradients can be differentiated again.
+
+        Raises:
+            RuntimeError: nothing here requires a gradient; no `gradient` for several elements; the graph was freed by
+                an earlier backward; something it needs was changed in place.
+        """
+        self._accumulate(differentiate("backward", [self], [gradient], retain_graph, create_graph), create_graph)
+
+    @staticmethod
+    def _accumulate(gradients: dict[Leaf, Any], create_graph: bool) -> None:
+        """Add what a walk found to the `.grad` of the leaves."""
+        for leaf, g in gradients.items():
+            x = leaf.tensor()
+            if x is None:
+                continue
+            g = g if isinstance(g, Tensor) else from_result(np.asarray(g), None, Version())
+            if x.grad is None:
+                x.grad = g
+            elif create_graph or x.grad.requires_grad:
+                x.grad = x.grad + g
+            else:
+                x.grad._array += g._array
+                x.grad._touch()
+
+    def retain_grad(self) -> None:
+        """Leave the gradient in `.grad` here too, though this is not a leaf."""
+        if self._node is None:
+            raise RuntimeError("retain_grad: this Tensor does not require a gradient")
+        if not self.is_leaf and not self._retained:
+            self._retained = True
+            here = weakref.ref(self)
+
+            def keep(g: Tensor) -> None:
+                t = here()
+                if t is not None:
+                    t.grad = g.clone() if t.grad is None else t.grad + g
+
+            self._node.hooks += (keep,)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook(gradient)` when the gradient here is known; what it returns, if anything, replaces it."""
+        if self._node is None:
+            raise RuntimeError("register_hook: this Tensor does not require a gradient")
+        self._node.hooks += (hook,)
+        return RemovableHandle(self._node, hook)
+
+    # Memory
+
+    def _touch(self) -> None:
+        """Say that the memory has changed, so that a graph that kept it can tell."""
+        self._version.count += 1
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, sharing memory. RuntimeError while a gradient flows here: detach() first, as in PyTorch."""
+        if self._node is not None:
+            raise RuntimeError("numpy: this Tensor requires a gradient; use t.detach().numpy()")
+        return self.__array__()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if dtype is not None and np.dtype(dtype) != self._array.dtype:
+            return self._array.astype(dtype)
+        if copy:
+            return self._array.copy()
+        self._version.exposed = True
+        return self._array
+
+    def _records(self, *others: Tensor) -> bool:
+        """Whether an operation on this and others would be recorded."""
+        return mode.recording and (self._node is not None or any(t._node is not None for t in others))
+
+    def _in_place(self) -> Tensor:
+        """What an operation in place starts from: this Tensor's value, for good even while its memory is overwritten."""
+        if not mode.recording:
+            return self
+        if type(self._node) is Leaf:
+            raise RuntimeError(
+                "a leaf that requires a gradient cannot be changed in place while a graph is recorded; "
+                "do it under minidl.no_grad()"
+            )
+        if self._node is not None and self._array.base is not None:
+            raise RuntimeError("a view inside a graph cannot be changed in place; write x = x + ... instead")
+        return self if self._node is None else from_result(self._array.copy(), self._node, Version())
+
+    def _assign(self, result: Tensor) -> Tensor:
+        """Overwrite the memory with a result, and take its place in the graph."""
+        if result.shape != self.shape:
+            raise ValueError(f"in place: the result has shape {result.shape}, which does not fit into {self.shape}")
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"in place: a {result.dtype} result does not fit into {self.dtype}")
+        if result._node is not None and self._array.base is not None:
+            raise RuntimeError("a view cannot take part in a graph by a change in place; write x = x + ... instead")
+        self._array[...] = result._array
+        self._touch()
+        if result._node is not self._node and mode.recording:
+            self._node = result._node
+        return self
+
+    # Protocols of Python and NumPy
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """`ndarray * t` and `np.exp(t)` give Tensors; a ufunc that Tensor has no method for is a TypeError."""
+        name = UFUNC_METHODS.get(ufunc.__name__)
+        if method != "__call__" or options or name is None:
+            raise TypeError(f"numpy.{ufunc.__name__} is not defined on Tensors; use t.detach().numpy()")
+        first, *rest = (x if isinstance(x, Tensor) else Tensor._from_user(x) for x in inputs)
+        return getattr(first, name)(*rest)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self._array, separator=", ", prefix="tensor(")
+        suffix = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        if not self.is_leaf:
+            suffix += f", grad_fn=<{self._node.name}>"
+        elif self._node is not None:
+            suffix += ", requires_grad=True"
+        return f"tensor({values}{suffix})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("deepcopy: only leaves can be copied with their gradient; use clone()")
+        copy = self._like(self._array.copy())
+        memo[id(self)] = copy
+        copy.grad = None if self.grad is None else self.grad.detach().clone()
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError("pickle: only leaves can be pickled; use detach()")
+        return type(self), (self._array, self.requires_grad)
+
+    def _like(self, array: np.ndarray) -> Tensor:
+        """A leaf of the same class on another array."""
+        return type(self)(from_result(array, None, Version()), self.requires_grad)
+
+    @staticmethod
+    def _apply(node: Function, *inputs: Tensor | np.ndarray | None) -> Any:
+        """Run a new node's forward on the inputs and, if a gradient may be asked for, record it in the graph.
+
+        Inputs may also be ndarrays (constants that nobody changes) or None (left out). Returns a Tensor or a tuple of them.
+        """
+        arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
+        parents = tuple([x._node if isinstance(x, Tensor) and mode.recording else None for x in inputs])
+        node.needs = tuple([parent is not None for parent in parents])
+        result = node.forward(*arrays)
+        recorded = True in node.needs
+        if recorded:
+            node.parents = parents
+            if node.keeps_inputs:
+                node.inputs = arrays
+                for i, x in enumerate(inputs):
+                    if isinstance(x, Tensor):
+                        node.watch(i, x._version, x._array)
+        if type(result) is tuple:
+            return several(node, result, recorded)
+        if type(result) is not np.ndarray:
+            result = np.asarray(result)
+        is_view = result.base is not None or any([result is array for array in arrays])
+        version = shared_version(result, inputs) if is_view else Version()
+        if recorded and node.keeps_output:
+            node.output = result
+            node.watch(-1, version, result)
+        return from_result(result, node if recorded else None, version)
+
+    @staticmethod
+    def _constant(array: np.ndarray) -> Tensor:
+        """A result that has no gradient."""
+        return from_result(array, None, Version())
+
+    @staticmethod
+    def _from_user(data: TensorLike) -> Tensor:
+        """An operand that is not a Tensor."""
+        return Tensor(data)
+
+    # Copies and casts
+
+    def clone(self) -> Tensor:
+        """The same values in memory of its own, still in the graph."""
+        return apply(Clone(), self)
+
+    def to(self, dtype: Any) -> Tensor:
+        """The same values in another dtype (itself, if it has it); a Tensor stands for its dtype."""
+        dtype = np.dtype(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+        if dtype == self.dtype:
+            return self
+        if dtype.kind == "f" and self.dtype.kind == "f":
+            return apply(Cast(dtype=dtype), self)
+        with np.errstate(invalid="ignore"):
+            return from_result(self._array.astype(dtype), None, Version())
+
+
+apply = Tensor._apply
+
+
+class RemovableHandle:
+    """Takes a hook off again: `handle.remove()`."""
+
+    def __init__(self, node: Function, hook: Callable[..., Any]) -> None:
+        self.node, self.hook = node, hook
+
+    def remove(self) -> None:
+        self.node.hooks = tuple(hook for hook in self.node.hooks if hook is not self.hook)
+
+
+def from_result(array: np.ndarray, node: Function | None, version: Version) -> Tensor:
+    """A Tensor made of its parts, without the checks of the constructor."""
+    t = Tensor.__new__(Tensor)
+    t._array = array
+    t._node = node
+    t._version = version
+    t._retained = False
+    t.grad = None
+    return t
+
+
+def several(node: Function, results: tuple[np.ndarray, ...], recorded: bool) -> tuple[Tensor, ...]:
+    """The Tensors of a node with several outputs; integers among them, such as indices, have no gradient."""
+    outputs = tuple(
+        from_result(result, Output(node, i) if recorded and result.dtype.kind == "f" else None, Version())
+        for i, result in enumerate(results)
+    )
+    if recorded:
+        node.outputs = tuple((result.shape, result.dtype) for result in results)
+        if node.keeps_output:
+            node.output = results
+            for t in outputs:
+                node.watch(-1, t._version, t._array)
+    return outputs
+
+
+def shared_version(result: np.ndarray, inputs: Sequence[Any]) -> Version:
+    """The version of the input whose memory the result shares; a new one if it turns out to share none."""
+    for x in inputs:
+        if isinstance(x, Tensor) and np.may_share_memory(result, x._array):
+            return x._version
+    return Version()
+
+
+class Tools(TensorTools):
+    """How nodes and the walk make Tensors."""
+
+    def wrap(self, array: np.ndarray, node: Function | None, version: Version | None = None) -> Tensor:
+        return from_result(array, node, version or Version())
+
+    def vjp(self, function: Callable[..., Any], inputs: tuple[Any, ...], g: Any) -> tuple[Any, ...]:
+        # The definition starts from seams that lead nowhere, so that the walk ends there; then they are joined.
+        seams = [None if x is None or x._node is None else Identity() for x in inputs]
+        proxies = [
+            x if seam is None else from_result(x._array, seam, x._version) for x, seam in zip(inputs, seams, strict=True)
+        ]
+        with Switch("recording", True):
+            outputs = function(*proxies)
+            if isinstance(outputs, Tensor):
+                roots = [(outputs._node, g)]
+            else:
+                roots = [(outputs[i]._node, gi) for i, gi in g.items() if outputs[i]._node is not None]
+            targets = [seam for seam in seams if seam is not None]
+            found = walk(roots, self, retain_graph=True, create_graph=True, targets=targets)
+        for seam, x in zip(seams, inputs, strict=True):
+            if seam is not None:
+                seam.parents = (x._node,)
+        return tuple(None if seam is None else found.get(seam) for seam in seams)
+
+    def run_hook(self, hook: Callable[[Any], Any], g: Any, create_graph: bool) -> Any:
+        replaced = hook(g if create_graph else from_result(g, None, Version()))
+        if replaced is None:
+            return g
+        if not isinstance(replaced, Tensor) or replaced.shape != g.shape:
+            raise ValueError(f"hook: must return None or a Tensor of the gradient's shape {g.shape}")
+        return replaced if create_graph else replaced._array
+
+    def copy(self, g: Any) -> Any:
+        return g.clone() if isinstance(g, Tensor) else np.array(g)
+
+
+TOOLS = Tools()
+
+UFUNC_METHODS = {
+    "add": "__add__",
+    "subtract": "__sub__",
+    "multiply": "__mul__",
+    "divide": "__truediv__",
+    "floor_divide": "__floordiv__",
+    "remainder": "__mod__",
+    "power": "__pow__",
+    "matmul": "__matmul__",
+    "negative": "__neg__",
+    "absolute": "__abs__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+    "less": "__lt__",
+    "less_equal": "__le__",
+    "greater": "__gt__",
+    "greater_equal": "__ge__",
+    "bitwise_and": "__and__",
+    "bitwise_or": "__or__",
+    "bitwise_xor": "__xor__",
+    "invert": "__invert__",
+    "maximum": "maximum",
+    "minimum": "minimum",
+} | {name: name for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "reciprocal", "sin")} | {
+    name: name for name in ("cos", "tanh", "sign", "floor", "ceil", "isnan", "isinf", "isfinite")
+}
+
+
+def differentiate(
+    name: str,
+    outputs: Sequence[Tensor],
+    gradients: Sequence[TensorLike],
+    retain_graph: bool | None,
+    create_graph: bool,
+    targets: Sequence[Function] | None = None,
+) -> dict[Function, Any]:
+    """Check what `backward` or `grad` was given, and walk: {leaf or target: gradient, an array or a Tensor}."""
+    roots = []
+    for t, g in zip(outputs, gradients, strict=True):
+        if t._node is None:
+            raise RuntimeError(f"{name}: the Tensor of shape {t.shape} does not require a gradient: nothing to walk")
+        seed = first_gradient(name, t, g)
+        roots.append((t._node, seed if create_graph else seed._array))
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    with Switch("recording", create_graph):
+        return walk(roots, TOOLS, retain_graph=retain_graph, create_graph=create_graph, targets=targets)
+
+
+def first_gradient(name: str, t: Tensor, g: TensorLike) -> Tensor:
+    """The gradient that a walk starts with at `t`: `g`, or 1 if `t` has one element."""
+    if g is None:
+        if t._array.size != 1:
+            raise RuntimeError(f"{name}: the Tensor has shape {t.shape}, not one element, so it needs a gradient for it")
+        return from_result(np.ones_like(t._array), None, Version())
+    g = g if isinstance(g, Tensor) else Tensor(g)
+    if g.shape != t.shape or g.dtype != t.dtype:
+        raise ValueError(
+            f"{name}: the gradient has shape {g.shape} and dtype {g.dtype}, the Tensor {t.shape} and {t.dtype}"
+        )
+    return g

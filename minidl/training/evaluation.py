@@ -1,0 +1,75 @@
+"""How good a model is on data that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minidl.mode import no_grad
+from minidl.nn import Module
+from minidl.nn import functional as F
+from minidl.tensor import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
+
+
+def accuracy(output: Tensor, target: Tensor) -> float:
+    """Fraction of the rows of `output` (N, C) whose largest entry is where `target` (N,) says.
+
+    >>> import minidl
+    >>> from minidl.training import accuracy
+    >>> accuracy(minidl.tensor([[0.1, 0.9], [0.8, 0.2]]), minidl.tensor([1, 1]))
+    0.5
+    """
+    return float(np.mean(np.argmax(output._array, axis=1) == target._array))
+
+
+class Average:
+    """Means of several quantities, weighted by the number of samples that each batch has."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, count: int, **values: float) -> None:
+        self.count += count
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + count * value
+
+    def means(self, prefix: str = "") -> dict[str, float]:
+        return {f"{prefix}{name}": total / self.count for name, total in self.sums.items()}
+
+
+def evaluate(
+    model: Module, loader: Iterable[Any], loss: Loss = F.cross_entropy, metric: Metric = accuracy
+) -> dict[str, float]:
+    """Mean loss and accuracy of a model, in `eval()` mode and without a graph; the mode is put back afterwards.
+
+    Args:
+        model: maps a batch x to an output.
+        loader: gives batches (x, y).
+        loss: maps (output, y) to a mean over the batch.
+        metric: maps (output, y) to another mean.
+
+    Returns:
+        {"loss": ..., "accuracy": ...}, means over all samples.
+
+    Raises:
+        ValueError: the loader gives nothing.
+    """
+    training = model.training
+    model.eval()
+    try:
+        average = Average()
+        with no_grad():
+            for x, y in loader:
+                output = model(x)
+                average.add(len(x), loss=loss(output, y).item(), accuracy=metric(output, y))
+    finally:
+        model.train(training)
+    if not average.count:
+        raise ValueError("evaluate: the loader gives no samples")
+    return average.means()

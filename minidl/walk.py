@@ -1,0 +1,116 @@
+"""The walk: reverse-mode differentiation over a graph of Functions.
+
+From the roots down to the leaves every node is visited once, after all its consumers: it gets the sum of what they said,
+asks its own backward, and passes the answers on. The walk is a loop with a stack of its own, so a chain of 100,000
+nodes is as good as one of ten, and it frees what it has consumed.
+
+It knows nodes and values, not Tensors: values are ndarrays or, with `create_graph`, Tensors, which add the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.function import Function, Leaf, TensorTools
+
+
+def walk(
+    roots: Sequence[tuple[Function, Any]],
+    tools: TensorTools,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    targets: Iterable[Function] | None = None,
+) -> dict[Function, Any]:
+    """Send gradients from `roots`, pairs of node and gradient, down the graph; return {leaf: its gradient}.
+
+    With `targets` only the paths that lead to them are walked, and {target: its gradient} is returned. Nothing else
+    refers to the memory of what is returned, so the caller may write into it.
+    """
+    waiting = count_consumers(node for node, _ in roots)
+    targets = None if targets is None else set(targets)
+    needed = None if targets is None else nodes_above(targets, waiting)
+    values: dict[Function, Any] = {}
+    ours: set[Function] = set()  # nodes whose value is memory that nobody else refers to
+    found: dict[Function, Any] = {}
+
+    def deliver(node: Function, g: Any, fresh: bool) -> None:
+        if node not in values:
+            values[node] = g
+            if fresh:
+                ours.add(node)
+        elif node in ours and type(g) is np.ndarray:
+            values[node] += g
+        else:
+            values[node] = values[node] + g
+            ours.add(node)
+
+    for node, g in roots:
+        deliver(node, g, fresh=False)
+    ready = [node for node, consumers in waiting.items() if consumers == 0]
+
+    while ready:
+        node = ready.pop()
+        g = values.pop(node, None)
+        if g is None or (needed is not None and node not in needed):
+            grads: tuple[Any, ...] = (None,) * len(node.parents)
+        else:
+            for hook in node.hooks:
+                g = tools.run_hook(hook, g, create_graph)
+                ours.discard(node)
+            if (type(node) is Leaf) if targets is None else (node in targets):
+                found[node] = g if node in ours else tools.copy(g)
+            grads = node.differentiable_gradients(g, tools) if create_graph else node.gradients(g)
+
+        for parent, gradient in zip(node.parents, grads, strict=False):
+            if parent is None:
+                continue
+            if gradient is not None:
+                deliver(parent, gradient, is_fresh(gradient, g, grads))
+            waiting[parent] -= 1
+            if not waiting[parent]:
+                ready.append(parent)
+        if not retain_graph:
+            node.release()
+    return found
+
+
+def is_fresh(gradient: Any, g: Any, grads: tuple[Any, ...]) -> bool:
+    """Whether a gradient that backward returned is an array of its own: not `g`, not a view, not given out twice."""
+    if type(gradient) is not np.ndarray or gradient.base is not None or gradient is g:
+        return False
+    return len(grads) == 1 or sum(other is gradient for other in grads) == 1
+
+
+def count_consumers(roots: Iterable[Function]) -> dict[Function, int]:
+    """For every node that the roots reach, how many edges lead to it."""
+    counts = dict.fromkeys(roots, 0)
+    stack = list(counts)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent in counts:
+                counts[parent] += 1
+            elif parent is not None:
+                counts[parent] = 1
+                stack.append(parent)
+    return counts
+
+
+def nodes_above(targets: set[Function], consumers: dict[Function, int]) -> set[Function]:
+    """Of the nodes in `consumers`, those from which a target can be reached."""
+    waiting = dict(consumers)
+    order = [node for node, count in waiting.items() if count == 0]
+    for node in order:  # grows while it is read: a topological order, consumers first
+        for parent in node.parents:
+            if parent is not None:
+                waiting[parent] -= 1
+                if not waiting[parent]:
+                    order.append(parent)
+    needed: set[Function] = set()
+    for node in reversed(order):
+        if node in targets or any(parent in needed for parent in node.parents):
+            needed.add(node)
+    return needed
