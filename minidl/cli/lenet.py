@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -17,8 +18,18 @@ import numpy as np
 import minidl
 from minidl import optim
 from minidl.cli.arguments import UsageError, positive_float, positive_int, seed
-from minidl.data import Compose, DataLoader, Enlarge, ImageSet, Normalize, RandomCrop, TensorDataset, ToFloat
-from minidl.data import load_digits, load_images
+from minidl.data import (
+    Compose,
+    DataLoader,
+    Enlarge,
+    ImageSet,
+    Normalize,
+    RandomCrop,
+    TensorDataset,
+    ToFloat,
+    load_digits,
+    load_images,
+)
 from minidl.io import save_safetensors
 from minidl.models import LeNet
 from minidl.nn import Module
@@ -28,11 +39,11 @@ from minidl.training import Diverged, History, Run, RunError, fit, warmup_cosine
 DEFAULTS = {"data": "digits", "epochs": 20, "batch_size": 32, "optimizer": "adamw", "seed": 0}
 OPTIMIZERS = {
     "sgd": (optim.SGD, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}),
-    "adam": (optim.Adam, {"lr": 4e-3}),
-    "adamw": (optim.AdamW, {"lr": 4e-3, "weight_decay": 1e-2}),
+    "adam": (optim.Adam, {"lr": 5e-3}),
+    "adamw": (optim.AdamW, {"lr": 5e-3, "weight_decay": 1e-2}),
 }
 ENLARGED_TO = 16
-"""Images with a shorter side are enlarged, pixel by pixel, to at least that: LeNet's 5×5 windows need something to see."""
+"""Images with a shorter side are enlarged, pixel by pixel, to that or more: LeNet's windows are 5×5."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -52,7 +63,7 @@ def add_parser(models: Any) -> None:
     add("--data", metavar="PATH", help="a folder with MNIST's four IDX files (plain or .gz), or an .npz with x and y")
     add("--epochs", type=positive_int, metavar="N", help=f"times through the data (default {DEFAULTS['epochs']})")
     add("--batch-size", type=positive_int, metavar="N", help=f"images a step (default {DEFAULTS['batch_size']})")
-    add("--lr", type=positive_float, metavar="X", help="highest learning rate (default 0.004; 0.05 for sgd)")
+    add("--lr", type=positive_float, metavar="X", help="highest learning rate (default 0.005; 0.05 for sgd)")
     add("--optimizer", choices=OPTIMIZERS, help=f"(default {DEFAULTS['optimizer']})")
     add("--seed", type=seed, metavar="N", help=f"decides on all that is random (default {DEFAULTS['seed']})")
     add("--out", metavar="RUN", help="the run folder (default: the next of runs/lenet-001, runs/lenet-002, ...)")
@@ -69,6 +80,8 @@ def train(arguments: argparse.Namespace) -> int:
         raise UsageError(error) from None
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
+    if arguments.quiet:
+        os.environ["MINIDL_QUIET"] = "1"  # nor do kernels speak when they are compiled
     say = (lambda line: None) if arguments.quiet else (lambda line: print(line, flush=True))
     try:
         with terminable():
@@ -79,7 +92,7 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"minidl train: interrupted; to go on: {command}", file=sys.stderr, flush=True)
         return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
     except Diverged as error:
-        raise Diverged(f"{error}; a smaller --lr may help (the state before that epoch is in {run.checkpoint})") from None
+        raise Diverged(f"{error}; a smaller --lr may help (the epochs before are in {run.checkpoint})") from None
     last, seconds = history[-1], sum(history["seconds"])
     speed = len(images.x) * len(history) / max(seconds, 1e-3)
     print(
@@ -110,7 +123,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Run, ImageSet]:
     for name, value in given.items():
         if value != run.config[name]:
             option = name.replace("_", "-")
-            raise RunError(f"{run.folder} was begun with --{option} {run.config[name]}, so it cannot go on with {value}")
+            raise RunError(f"{run.folder} was begun with --{option} {run.config[name]}, it cannot go on with {value}")
     images = load(run.config)
     if images.digest() != run.config["data_digest"]:
         raise RunError(f"{run.config['data']} is not the data that {run.folder} was begun with")

@@ -37,5 +37,5 @@ def check_unpacked(path: str | os.PathLike, packed: int, claimed: int) -> None:
         )
     if claimed > max(BOMB_BYTES, BOMB_RATIO * packed):
         raise ValueError(
-            f"{path}: refused: {packed} compressed bytes would unpack to {claimed}, more than {BOMB_RATIO} times as many"
+            f"{path}: refused: {packed} compressed bytes unpack to {claimed}, more than {BOMB_RATIO} times as many"
         )

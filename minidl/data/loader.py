@@ -9,8 +9,9 @@ import numpy as np
 
 from minidl.data.dataset import Subset, TensorDataset
 from minidl.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from minidl.factories import made
 from minidl.random import Generator
-from minidl.tensor import Tensor, from_result
+from minidl.tensor import Tensor
 
 
 class DataLoader:
@@ -98,7 +99,7 @@ def fetch(dataset: Any, indices: Sequence[int]) -> Any:
     if reader is Subset.__getitem__:
         return fetch(dataset.dataset, [dataset.indices[i] for i in indices])
     if reader is TensorDataset.__getitem__ and getattr(dataset.transform, "takes_batches", dataset.transform is None):
-        batch = [from_result(t._array[np.asarray(indices, np.intp)]) for t in dataset.tensors]
+        batch = [made(t._array[np.asarray(indices, np.intp)]) for t in dataset.tensors]
         return batch if dataset.transform is None else [dataset.transform(batch[0]), *batch[1:]]
     return default_collate([dataset[i] for i in indices])
 
@@ -126,10 +127,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
         shapes = {a.shape for a in arrays}
         if len(shapes) > 1:
             raise ValueError(f"default_collate: samples of different shapes do not stack: {sorted(shapes)}")
-        return from_result(np.stack(arrays))
+        return made(np.stack(arrays))
     if isinstance(first, bool | int | float):
         array = np.asarray(batch)
-        return from_result(array.astype(np.float32) if array.dtype.kind == "f" else array)
+        return made(array.astype(np.float32) if array.dtype.kind == "f" else array)
     if isinstance(first, str | bytes):
         return list(batch)
     if isinstance(first, Mapping):
@@ -143,5 +144,3 @@ def default_collate(batch: Sequence[Any]) -> Any:
         f"default_collate: cannot make a batch of {type(first).__name__}; expected Tensors, arrays, numbers, strings, "
         "tuples, lists or mappings of them, or a collate_fn"
     )
-
-

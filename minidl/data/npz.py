@@ -56,9 +56,7 @@ class _Refused(Exception):
     """A finding that is already a clear message."""
 
 
-def _read_member(
-    path: str | os.PathLike, length: int, archive: zipfile.ZipFile, info: zipfile.ZipInfo
-) -> np.ndarray:
+def _read_member(path: str | os.PathLike, length: int, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     what = f"{path}: array {info.filename.removesuffix('.npy')!r}"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise _Refused(f"{what}: only plain and deflated entries are read, as NumPy writes them")
@@ -72,9 +70,8 @@ def _read_member(
         shape, fortran, dtype = _read_header(what, file)
         claimed = math.prod(shape) * dtype.itemsize
         if claimed != info.file_size - file.tell():
-            raise _Refused(
-                f"{what}: the header says {dtype} {shape}, {claimed} bytes, but {info.file_size - file.tell()} are there"
-            )
+            there = info.file_size - file.tell()
+            raise _Refused(f"{what}: the header says {dtype} {shape}, {claimed} bytes, but {there} are there")
         values = np.frombuffer(bytearray(file.read()), dtype)
     return values.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.factories import made
 from minidl.random import Generator, stream
-from minidl.tensor import Tensor, from_result
+from minidl.tensor import Tensor
 
 
 class Transform:
@@ -30,7 +31,7 @@ class Transform:
                 f"{type(self).__name__}: expects an image (C, H, W) or a batch (N, C, H, W), got shape {array.shape}"
             )
         result = self.apply(array) if array.ndim == 4 else self.apply(array[None])[0]
-        return from_result(result) if isinstance(images, Tensor) else result
+        return made(result) if isinstance(images, Tensor) else result
 
 
 class Compose(Transform):

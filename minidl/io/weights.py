@@ -16,8 +16,10 @@ import numpy as np
 
 from minidl.data.limits import file_length
 from minidl.data.npz import read_npz
+from minidl.dtypes import SUPPORTED
+from minidl.factories import made
 from minidl.io.atomic import write_atomically
-from minidl.tensor import Tensor, from_result
+from minidl.tensor import Tensor
 
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -67,7 +69,7 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the Tensors of a safetensors file, by name.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError: truncated, corrupt, or of a dtype NumPy lacks.
+        FileNotFoundError: there is no such file. ValueError: truncated, corrupt, or of a dtype that minidl lacks.
         ImportError: the package `safetensors` is not installed.
     """
     return read_safetensors(path)[0]
@@ -79,10 +81,11 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     file_length(path)
     try:
         with package.safe_open(os.fspath(path), framework="numpy") as file:
-            tensors = {name: from_result(np.array(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except (package.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a safetensors file, or a truncated or corrupt one: {error}") from None
+    return _tensors(path, arrays), metadata
 
 
 def save_npz(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -97,11 +100,19 @@ def save_npz(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
 
 def load_npz(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the arrays of numbers of an .npz file as Tensors, by name. Raises as `load`; never unpickles."""
-    arrays = read_npz(path)
+    return _tensors(path, read_npz(path))
+
+
+def _tensors(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Tensors on these arrays; half precision, which minidl does not compute in, becomes float32."""
+    tensors = {}
     for name, array in arrays.items():
-        if array.dtype.kind in "US":
-            raise ValueError(f"{path}: {name}: expected numbers, found strings")
-    return {name: from_result(array) for name, array in arrays.items()}
+        if array.dtype == np.float16:
+            array = array.astype(np.float32)
+        if array.dtype not in SUPPORTED:
+            raise ValueError(f"{path}: {name}: dtype {array.dtype} is not supported by minidl")
+        tensors[name] = made(array)
+    return tensors
 
 
 def _arrays(operation: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:

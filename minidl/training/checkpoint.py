@@ -37,6 +37,7 @@ def save_checkpoint(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     state = {
         "history": history.rows,
+        "optimizer_class": type(optimizer).__name__,
         "optimizer": pack(optimizer.state_dict(), tensors, "optimizer"),
         "generators": [generator.get_state() for generator in generators],
     }
@@ -66,9 +67,11 @@ def load_checkpoint(
         history = History(state["history"])
         model.load_state_dict(weights)
         if optimizer is not None:
+            if state["optimizer_class"] != type(optimizer).__name__:
+                raise ValueError(f"it was written with {state['optimizer_class']}, not {type(optimizer).__name__}")
             optimizer.load_state_dict(unpack(state["optimizer"], tensors))
         for generator, values in zip(generators, state["generators"], strict=True):
             generator.set_state(values)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: broken, or the checkpoint of another model: {error}") from None
+        raise ValueError(f"{path}: broken, or the checkpoint of another run: {error}") from None
     return history

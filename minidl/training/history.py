@@ -11,7 +11,7 @@ from minidl.io import write_atomically
 
 
 class History:
-    """One row an epoch: a dict of numbers, such as epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds.
+    """One row an epoch, a dict of numbers: epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds.
 
     Example:
         >>> from minidl.training import History

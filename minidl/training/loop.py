@@ -123,9 +123,7 @@ def fit(
     return history
 
 
-def train_step(
-    model: Module, optimizer: Optimizer, loss: Loss, metric: Metric, x: Any, y: Any
-) -> tuple[float, float]:
+def train_step(model: Module, optimizer: Optimizer, loss: Loss, metric: Metric, x: Any, y: Any) -> tuple[float, float]:
     """One step down the gradient of one batch: the loss and the metric before it. Takes no step if the loss is NaN."""
     output = model(x)
     cost = loss(output, y)

@@ -1,0 +1,140 @@
+"""Pooling as loops: each thread takes whole planes (n, c), so windows that overlap never meet in another thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels.jit import contiguous, kernel, prange
+
+Pair = tuple[int, int]
+
+
+def max_pool2d_forward(
+    x: np.ndarray, size: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima (N, C, P, Q), and where in its plane (H·W places, row by row) each was found, int64."""
+    y = np.empty((*x.shape[:2], *output), x.dtype)
+    index = np.empty(y.shape, np.int64)
+    if y.size:
+        max_forward_loops(contiguous(x), y, index, *size, *stride, *padding, *dilation)
+    return y, index
+
+
+def max_pool2d_backward(g: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+    """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
+    gx = np.zeros(x_shape, g.dtype)
+    if g.size:
+        max_backward_loops(contiguous(g), index, gx)
+    return gx
+
+
+def avg_pool2d_forward(x: np.ndarray, counts: np.ndarray, size: Pair, stride: Pair, padding: Pair) -> np.ndarray:
+    """The sums of the windows (N, C, P, Q), divided by counts (P, Q)."""
+    y = np.empty((*x.shape[:2], *counts.shape), x.dtype)
+    if y.size:
+        avg_forward_loops(contiguous(x), counts, y, *size, *stride, *padding)
+    return y
+
+
+def avg_pool2d_backward(
+    g: np.ndarray, counts: np.ndarray, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> np.ndarray:
+    """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
+    gx = np.zeros(x_shape, g.dtype)
+    if g.size:
+        avg_backward_loops(contiguous(g), counts, gx, *size, *stride, *padding)
+    return gx
+
+
+def plane(dtype: np.dtype, n: int = 4) -> np.ndarray:
+    return np.ones((1, 1, n, n), dtype)
+
+
+def max_forward_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return plane(dtype), plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int64), 2, 2, 1, 1, 0, 0, 1, 1
+
+
+@kernel(parallel=True, example=max_forward_example)
+def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignore[no-untyped-def]
+    """y[n, c, p, q] = max over r, s of x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first maximum, NaN above all."""
+    N, C, H, W = x.shape
+    _, _, P, Q = y.shape
+    for nc in prange(N * C):
+        n, c = nc // C, nc % C
+        image, best, place = x[n, c], y[n, c], index[n, c]
+        for p in range(P):
+            top = p * sh - ph
+            while top < 0:  # the first row of the window that is inside the image
+                top += dh
+            bottom = min(p * sh - ph + (R - 1) * dh + 1, H)
+            for q in range(Q):
+                left = q * sw - pw
+                while left < 0:
+                    left += dw
+                right = min(q * sw - pw + (S - 1) * dw + 1, W)
+                value, at = image[top, left], top * W + left
+                for h in range(top, bottom, dh):
+                    for w in range(left, right, dw):
+                        v = image[h, w]
+                        if v > value or (v != v and value == value):
+                            value, at = v, h * W + w
+                best[p, q], place[p, q] = value, at
+
+
+def max_backward_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int64), plane(dtype)
+
+
+@kernel(parallel=True, example=max_backward_example)
+def max_backward_loops(g, index, gx):  # type: ignore[no-untyped-def]
+    """gx[n, c, index[n, c, p, q]] += g[n, c, p, q]"""
+    N, C, P, Q = g.shape
+    for nc in prange(N * C):
+        n, c = nc // C, nc % C
+        flat = gx[n, c].reshape(-1)
+        for p in range(P):
+            for q in range(Q):
+                flat[index[n, c, p, q]] += g[n, c, p, q]
+
+
+def avg_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return plane(dtype), np.ones((3, 3), dtype), plane(dtype, 3), 2, 2, 1, 1, 0, 0
+
+
+@kernel(parallel=True, example=avg_example)
+def avg_forward_loops(x, counts, y, R, S, sh, sw, ph, pw):  # type: ignore[no-untyped-def]
+    """y[n, c, p, q] = Σ over r, s of x[n, c, p·sh - ph + r, q·sw - pw + s] / counts[p, q]"""
+    N, C, H, W = x.shape
+    P, Q = counts.shape
+    for nc in prange(N * C):
+        n, c = nc // C, nc % C
+        for p in range(P):
+            top, bottom = max(p * sh - ph, 0), min(p * sh - ph + R, H)
+            for q in range(Q):
+                total = 0 * counts[p, q]
+                for h in range(top, bottom):
+                    for w in range(max(q * sw - pw, 0), min(q * sw - pw + S, W)):
+                        total += x[n, c, h, w]
+                y[n, c, p, q] = total / counts[p, q]
+
+
+def avg_backward_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return plane(dtype, 3), np.ones((3, 3), dtype), plane(dtype), 2, 2, 1, 1, 0, 0
+
+
+@kernel(parallel=True, example=avg_backward_example)
+def avg_backward_loops(g, counts, gx, R, S, sh, sw, ph, pw):  # type: ignore[no-untyped-def]
+    """gx[n, c, p·sh - ph + r, q·sw - pw + s] += g[n, c, p, q] / counts[p, q]"""
+    N, C, H, W = gx.shape
+    P, Q = counts.shape
+    for nc in prange(N * C):
+        n, c = nc // C, nc % C
+        for p in range(P):
+            top, bottom = max(p * sh - ph, 0), min(p * sh - ph + R, H)
+            for q in range(Q):
+                share = g[n, c, p, q] / counts[p, q]
+                for h in range(top, bottom):
+                    for w in range(max(q * sw - pw, 0), min(q * sw - pw + S, W)):
+                        gx[n, c, h, w] += share

@@ -1,0 +1,64 @@
+"""Hooks: functions that a module calls before and after its forward."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+KEYS = itertools.count()
+
+
+class Hooks(OrderedDict[int, tuple[Callable[..., Any], bool]]):
+    """The hooks of one kind of one module, in the order of their calls; each with whether it sees keyword arguments."""
+
+    def register(self, name: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool) -> RemovableHandle:
+        """Add a hook, at the front or at the end."""
+        if not callable(hook):
+            raise TypeError(f"{name}: the hook must be callable, not {type(hook).__name__}")
+        key = next(KEYS)
+        self[key] = (hook, with_kwargs)
+        self.move_to_end(key, last=not prepend)
+        return RemovableHandle(self, key)
+
+
+class RemovableHandle:
+    """Takes a hook off again: by `handle.remove()`, or at the end of a `with` block."""
+
+    def __init__(self, hooks: Hooks, key: int) -> None:
+        self.hooks, self.key = weakref.ref(hooks), key
+
+    def remove(self) -> None:
+        """Take the hook off; a second time does nothing."""
+        hooks = self.hooks()
+        if hooks is not None:
+            hooks.pop(self.key, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+def call_with_hooks(module: Any, before: Hooks, after: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run `module.forward` on what the hooks before make of its arguments; what the hooks after make of the output."""
+    for hook, with_kwargs in list(before.values()):
+        if with_kwargs:
+            replaced = hook(module, args, kwargs)
+            if replaced is not None:
+                if not (isinstance(replaced, tuple) and len(replaced) == 2):
+                    raise TypeError(f"forward pre-hook: must return None or (args, kwargs), not {replaced!r}")
+                args, kwargs = replaced
+        else:
+            replaced = hook(module, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+    output = module.forward(*args, **kwargs)
+    for hook, with_kwargs in list(after.values()):
+        replaced = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
+        if replaced is not None:
+            output = replaced
+    return output

@@ -1,0 +1,141 @@
+"""Batch norm as layers: its parameters and its running statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.dtypes import int64
+from minidl.factories import empty, zeros
+from minidl.nn import functional as F
+from minidl.nn import init
+from minidl.nn.linear import at_least
+from minidl.nn.module import Module
+from minidl.nn.parameter import Parameter
+from minidl.tensor import Tensor
+
+
+class BatchNorm(Module):
+    """What BatchNorm1d and BatchNorm2d share.
+
+    y = γ · (x - mean) / √(var + eps) + β, for each channel (S. Ioffe, C. Szegedy, "Batch normalization", 2015).
+
+    In training, mean and (biased) variance are the batch's, and running averages move towards them, with the unbiased
+    variance: running = (1 - momentum) · running + momentum · batch's. In evaluation, mean and variance are the running ones.
+
+    Args:
+        num_features: channels C.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running averages; None gives all batches the same weight.
+        affine: whether γ (`weight`) and β (`bias`) are learnt; they start as 1 and 0.
+        track_running_stats: without it, the batch's statistics are used in evaluation too.
+        dtype: of parameters and statistics; float32 by default.
+
+    Raises:
+        ValueError: num_features below 0 or a negative eps; at the call, x of another rank, or in training a single
+            value per channel.
+    """
+
+    ranks: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        (self.num_features,) = at_least(name, 0, num_features=num_features)
+        for argument, value in (("eps", eps), ("momentum", momentum)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | np.number)):
+                raise TypeError(f"{name}: {argument} must be a number, not {value!r}")
+        if not eps >= 0:
+            raise ValueError(f"{name}: eps must not be negative, but is {eps}")
+        self.eps, self.momentum = eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        for parameter in ("weight", "bias"):
+            self.register_parameter(parameter, Parameter(empty(self.num_features, dtype=dtype)) if affine else None)
+        for buffer in ("running_mean", "running_var"):
+            self.register_buffer(buffer, empty(self.num_features, dtype=dtype) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype=int64) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget all batches: mean 0, variance 1."""
+        if self.track_running_stats:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """γ = 1, β = 0, and no batch seen."""
+        self.reset_running_stats()
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x (N, C, ...) -> y, the same shape."""
+        if input.ndim not in self.ranks:
+            ranks = " or ".join(map(str, self.ranks))
+            raise ValueError(f"{type(self).__name__}: expected x with {ranks} dimensions, got shape {input.shape}")
+        momentum = 0.0 if self.momentum is None else self.momentum
+        update = self.training and self.running_mean is not None
+        if update:
+            batches = self.num_batches_tracked.add_(1).item()
+            momentum = 1 / batches if self.momentum is None else momentum
+        use_batch = self.training or self.running_mean is None
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(BatchNorm):
+    __doc__ = (
+        """Batch norm of vectors or sequences.
+
+    Shapes:
+        x (N, C) or (N, C, L) -> y, the same; weight, bias, running_mean, running_var (C,), num_batches_tracked ().
+
+    >>> import minidl
+    >>> from minidl import nn
+    >>> nn.BatchNorm1d(1)(minidl.tensor([[1.0], [3.0]])).detach().round()
+    tensor([[-1.],
+            [ 1.]])
+
+    """
+        + BatchNorm.__doc__.split("\n", 2)[2]
+    )
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    __doc__ = (
+        """Batch norm of images: a channel's mean and variance go over N, H and W.
+
+    Shapes:
+        x (N, C, H, W) -> y, the same; weight, bias, running_mean, running_var (C,), num_batches_tracked ().
+
+    >>> import minidl
+    >>> from minidl import nn
+    >>> nn.BatchNorm2d(3)(minidl.randn(2, 3, 4, 4)).shape
+    (2, 3, 4, 4)
+
+    """
+        + BatchNorm.__doc__.split("\n", 2)[2]
+    )
+
+    ranks = (4,)

@@ -1,0 +1,62 @@
+"""Loading a state: everything is compared first, and only what fits as a whole is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.tensor import Tensor
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` found on one side only."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not (self.missing_keys or self.unexpected_keys):
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
+
+def load(name: str, own: Mapping[str, Tensor], state: Any, strict: bool) -> IncompatibleKeys:
+    """Overwrite the Tensors of `own` with the arrays of `state`: all of them, or none if anything is wrong."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict: the state must be a dict of Tensors by name, not {type(state).__name__}")
+    keys = IncompatibleKeys(
+        missing_keys=[key for key in own if key not in state],
+        unexpected_keys=[key for key in state if key not in own],
+    )
+    found = {key: array_of(state[key]) for key in own if key in state}
+    errors = [error for key, value in found.items() if (error := mismatch(key, own[key]._array, value))]
+    if strict and keys.missing_keys:
+        errors.append(f"missing keys: {', '.join(keys.missing_keys)}")
+    if strict and keys.unexpected_keys:
+        errors.append(f"unexpected keys: {', '.join(map(str, keys.unexpected_keys))}")
+    if errors:
+        raise RuntimeError(f"load_state_dict: the state does not fit {name}:\n    " + "\n    ".join(errors))
+    for key, array in found.items():
+        own[key]._array[...] = array
+        own[key]._touch()
+    return keys
+
+
+def array_of(value: Any) -> Any:
+    """The array of a Tensor or a NumPy value; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def mismatch(key: str, own: np.ndarray, value: Any) -> str | None:
+    """What keeps a value from being loaded, if anything does."""
+    if not isinstance(value, np.ndarray):
+        return f"{key}: expected a Tensor or an ndarray, found a {type(value).__name__}"
+    if value.shape != own.shape:
+        return f"{key}: expected shape {own.shape}, found {value.shape}"
+    if value.dtype.newbyteorder("=") != own.dtype:
+        return f"{key}: expected dtype {own.dtype}, found {value.dtype}"
+    return None

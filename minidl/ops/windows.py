@@ -1,0 +1,58 @@
+"""What convolution and pooling share: pairs of sizes, padding, and the size of the output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minidl.axes import as_int
+from minidl.tensor import Tensor
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
+
+
+def pair(name: str, argument: str, value: Any, minimum: int) -> Pair:
+    """(rows, columns) from an int or a sequence of one or two; ValueError below the minimum."""
+    values = tuple(value) if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else (value,)
+    values = tuple(as_int(name, argument, n) for n in values)
+    if len(values) == 1:
+        values *= 2
+    if len(values) != 2:
+        raise ValueError(f"{name}: {argument} must be an int or a pair of ints, not {value!r}")
+    if min(values) < minimum:
+        raise ValueError(f"{name}: {argument} must be at least {minimum}, but is {value}")
+    return values
+
+
+def same_padding(size: Pair, dilation: Pair) -> Padding:
+    """Padding that keeps the image's size at stride 1; where it is odd, the larger half goes behind, as in PyTorch."""
+    totals = [d * (n - 1) for n, d in zip(size, dilation, strict=True)]
+    rows, columns = ((total // 2, total - total // 2) for total in totals)
+    return rows, columns
+
+
+def output_size(
+    name: str, image: Pair, size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool = False
+) -> Pair:
+    """How many windows fit: ⌊(H + padding - dilation·(R - 1) - 1) / stride⌋ + 1, in each direction.
+
+    With `ceil_mode` the division rounds up, but a window must start inside the image or its leading padding.
+
+    Raises:
+        ValueError: the kernel is larger than the padded image.
+    """
+    counts = []
+    for n, r, s, (before, after), d in zip(image, size, stride, padding, dilation, strict=True):
+        free = n + before + after - d * (r - 1) - 1
+        count = (math.ceil(free / s) if ceil_mode else free // s) + 1
+        if ceil_mode and (count - 1) * s >= n + before:
+            count -= 1
+        if free < 0 and count < 1:
+            raise ValueError(
+                f"{name}: the kernel {size} with dilation {dilation} is larger than the padded image "
+                f"(image {image}, padding {padding})"
+            )
+        counts.append(count)
+    return counts[0], counts[1]
