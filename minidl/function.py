@@ -19,7 +19,8 @@ import inspect
 import re
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,6 +45,14 @@ def fingerprint(array: np.ndarray) -> int:
     return zlib.adler32(np.ascontiguousarray(array).view(np.uint8) if array.ndim else array.tobytes())
 
 
+Watched = tuple[int, Version, int, int | None, np.ndarray]
+
+
+def watch(position: int, version: Version, array: np.ndarray) -> Watched:
+    """The state of an input that a node keeps (or of its output, position -1), so that a change can be found."""
+    return position, version, version.count, fingerprint(array) if version.exposed else None, array
+
+
 class Function:
     """A node: hand-written passes on arrays, what they keep, and the parents they came from.
 
@@ -51,6 +60,10 @@ class Function:
     which gets one gradient per output and returns one per input: a tuple, or the bare array if there is one input;
     None where there is no gradient to give. Backward returns new arrays, `g` itself or views of it, and never writes
     into `g` or into what it kept.
+
+    What a subclass says of itself:
+        keeps_inputs, keeps_output: which arrays backward needs; they are then also watched for changes in place.
+        quiet: whether forward may meet infinities or NaN, about which NumPy would warn (a microsecond to prevent).
 
     Attributes that the graph sets:
         needs: for each input, whether a gradient for it is asked for; set before forward. Backward may skip the others.
@@ -62,19 +75,22 @@ class Function:
 
     keeps_inputs: ClassVar[bool] = True
     keeps_output: ClassVar[bool] = False
+    quiet: ClassVar[bool] = True
     definition: ClassVar[Callable[..., Any] | None] = None
 
+    options: Mapping[str, Any] = MappingProxyType({})
     needs: tuple[bool, ...] = ()
     inputs: tuple[np.ndarray | None, ...] = ()
     parents: tuple[Function | None, ...] = ()
     hooks: tuple[Callable[[Any], Any], ...] = ()
-    watched: tuple[tuple[int, Version, int, int | None, np.ndarray], ...] = ()
+    watched: Sequence[Watched] = ()
     outputs: tuple[tuple[tuple[int, ...], np.dtype], ...] = ()
     released = False
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.__dict__.update(options)
+        if options:
+            self.options = options
+            self.__dict__.update(options)
 
     @property
     def name(self) -> str:
@@ -114,10 +130,6 @@ class Function:
 
     # Detecting changes in place
 
-    def watch(self, position: int, version: Version, array: np.ndarray) -> None:
-        """Remember the state of a kept input (or of the output, position -1), so that a change is found."""
-        self.watched += ((position, version, version.count, fingerprint(array) if version.exposed else None, array),)
-
     def check_unchanged(self) -> None:
         """Raise RuntimeError if this node was freed, or if an array that it kept was changed since forward."""
         if self.released:
@@ -144,6 +156,7 @@ class Primitive(Function):
     """An atom of the definitions: its backward is one rule, for arrays and, by the same words, for Tensors."""
 
     keeps_inputs = False
+    quiet = False
 
     def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
         """Run the rule on Tensors: on a copy of this node whose kept arrays are Tensors joined to the graph."""

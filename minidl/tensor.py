@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from minidl.dtypes import as_array
-from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version
+from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, watch
 from minidl.mode import Switch, mode
-from minidl.operators import Arithmetic, Indexing, Reductions, Shapes
+from minidl.operators import Arithmetic, Indexing, Reductions, Shapes, Ufuncs
 from minidl.primitives import Cast, Clone
 from minidl.walk import walk
 
 TensorLike = Any
 
 
-class Tensor(Arithmetic, Reductions, Shapes, Indexing):
+class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
     """An n-dimensional array with a gradient: `minidl.tensor(data)` makes one.
 
     `t.backward()` leaves in `x.grad` the gradient of `t` for every `x` made with `requires_grad=True` that it was
@@ -205,15 +205,7 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
             self._node = result._node
         return self
 
-    # Protocols of Python and NumPy
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """`ndarray * t` and `np.exp(t)` give Tensors; a ufunc that Tensor has no method for is a TypeError."""
-        name = UFUNC_METHODS.get(ufunc.__name__)
-        if method != "__call__" or options or name is None:
-            raise TypeError(f"numpy.{ufunc.__name__} is not defined on Tensors; use t.detach().numpy()")
-        first, *rest = (x if isinstance(x, Tensor) else Tensor._from_user(x) for x in inputs)
-        return getattr(first, name)(*rest)
+    # Python's own protocols
 
     def __repr__(self) -> str:
         values = np.array2string(self._array, separator=", ", prefix="tensor(")
@@ -245,30 +237,42 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
     def _apply(node: Function, *inputs: Tensor | np.ndarray | None) -> Any:
         """Run a new node's forward on the inputs and, if a gradient may be asked for, record it in the graph.
 
-        Inputs may also be ndarrays (constants that nobody changes) or None (left out). Returns a Tensor or a tuple of them.
+        Inputs may also be ndarrays (constants that nobody changes) or None (left out). Returns a Tensor or a tuple of
+        them. What forward returns is a new array or a view of an input, not the input itself.
         """
-        arrays = tuple([x._array if isinstance(x, Tensor) else x for x in inputs])
-        parents = tuple([x._node if isinstance(x, Tensor) and mode.recording else None for x in inputs])
+        arrays, parents, recorded = [], [], False
+        recording = mode.recording
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x._array)
+                parent = x._node if recording else None
+                parents.append(parent)
+                recorded = recorded or parent is not None
+            else:
+                arrays.append(x)
+                parents.append(None)
         node.needs = tuple([parent is not None for parent in parents])
-        result = node.forward(*arrays)
-        recorded = True in node.needs
+        if node.quiet:
+            with np.errstate(all="ignore"):  # infinities and NaN are results, as everywhere in deep learning
+                result = node.forward(*arrays)
+        else:
+            result = node.forward(*arrays)
         if recorded:
-            node.parents = parents
+            node.parents = tuple(parents)
             if node.keeps_inputs:
-                node.inputs = arrays
-                for i, x in enumerate(inputs):
-                    if isinstance(x, Tensor):
-                        node.watch(i, x._version, x._array)
+                node.inputs = tuple(arrays)
+                node.watched = [watch(i, x._version, x._array) for i, x in enumerate(inputs) if isinstance(x, Tensor)]
         if type(result) is tuple:
             return several(node, result, recorded)
         if type(result) is not np.ndarray:
             result = np.asarray(result)
-        is_view = result.base is not None or any([result is array for array in arrays])
-        version = shared_version(result, inputs) if is_view else Version()
-        if recorded and node.keeps_output:
+        version = Version() if result.base is None else shared_version(result, inputs)
+        if not recorded:
+            return from_result(result, None, version)
+        if node.keeps_output:
             node.output = result
-            node.watch(-1, version, result)
-        return from_result(result, node if recorded else None, version)
+            node.watched = [*node.watched, watch(-1, version, result)]
+        return from_result(result, node, version)
 
     @staticmethod
     def _constant(array: np.ndarray) -> Tensor:
@@ -331,8 +335,7 @@ def several(node: Function, results: tuple[np.ndarray, ...], recorded: bool) -> 
         node.outputs = tuple((result.shape, result.dtype) for result in results)
         if node.keeps_output:
             node.output = results
-            for t in outputs:
-                node.watch(-1, t._version, t._array)
+            node.watched = [*node.watched, *(watch(-1, t._version, t._array) for t in outputs)]
     return outputs
 
 
@@ -383,33 +386,6 @@ class Tools(TensorTools):
 
 TOOLS = Tools()
 
-UFUNC_METHODS = {
-    "add": "__add__",
-    "subtract": "__sub__",
-    "multiply": "__mul__",
-    "divide": "__truediv__",
-    "floor_divide": "__floordiv__",
-    "remainder": "__mod__",
-    "power": "__pow__",
-    "matmul": "__matmul__",
-    "negative": "__neg__",
-    "absolute": "__abs__",
-    "equal": "__eq__",
-    "not_equal": "__ne__",
-    "less": "__lt__",
-    "less_equal": "__le__",
-    "greater": "__gt__",
-    "greater_equal": "__ge__",
-    "bitwise_and": "__and__",
-    "bitwise_or": "__or__",
-    "bitwise_xor": "__xor__",
-    "invert": "__invert__",
-    "maximum": "maximum",
-    "minimum": "minimum",
-} | {name: name for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "reciprocal", "sin")} | {
-    name: name for name in ("cos", "tanh", "sign", "floor", "ceil", "isnan", "isinf", "isfinite")
-}
-
 
 def differentiate(
     name: str,
@@ -427,7 +403,7 @@ def differentiate(
         seed = first_gradient(name, t, g)
         roots.append((t._node, seed if create_graph else seed._array))
     retain_graph = create_graph if retain_graph is None else retain_graph
-    with Switch("recording", create_graph):
+    with Switch("recording", create_graph), np.errstate(all="ignore"):
         return walk(roots, TOOLS, retain_graph=retain_graph, create_graph=create_graph, targets=targets)
 
 

@@ -169,6 +169,7 @@ def test_resumed_to_the_same_bits(folder, tmp_path, monkeypatch, capsys, module,
     ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_at_any_time(folder, tmp_path, capsys):
     """An alarm that interrupts after a while that nobody chose, again and again, until the run is finished."""
 
@@ -216,6 +217,29 @@ def test_real_signals(folder, tmp_path, number, line):
     assert main(["train", "lenet", "--resume", "--out", str(run), "--quiet"]) == 0
     assert main([*map(str, words), str(tmp_path / "other"), "--quiet"]) == 0
     assert weights_of(run) == weights_of(tmp_path / "other")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_python_drops_comes_again(folder, tmp_path, monkeypatch):
+    """As happens when a signal arrives while a destructor runs."""
+    loop = sys.modules["minidl.training.loop"]
+    real, steps = loop.train_step, []
+
+    class Dropping:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the handler runs between two bytecodes
+                pass
+
+    def step(*args):
+        steps.append(1)
+        if len(steps) == 4:
+            Dropping()
+        return real(*args)
+
+    monkeypatch.setattr(loop, "train_step", step)
+    assert train(folder, tmp_path / "run") == 128 + signal.SIGTERM
+    assert len(steps) == 4
 
 
 # What can be wrong

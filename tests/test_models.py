@@ -11,7 +11,7 @@ from minidl.nn import functional as F
 
 
 def test_the_figure():
-    """Figure 2 of the paper, layer by layer; its C3 is sparse and its subsampling has weights, so their counts differ."""
+    """Figure 2 of the paper, layer by layer; its C3 is sparse and its S2, S4 have weights, so those counts differ."""
     model = LeNet()
     shapes = {name: t.shape for name, t in model.state_dict().items()}
     assert shapes == {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shlex
 import signal
+import statistics
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import minidl
 from minidl import optim
 from minidl.cli.arguments import UsageError, positive_float, positive_int, seed
+from minidl.cli.interruption import Interruptible
 from minidl.data import (
     Compose,
     DataLoader,
@@ -36,6 +36,8 @@ from minidl.nn import Module
 from minidl.study.plots import learning_curve
 from minidl.training import Diverged, History, Run, RunError, fit, warmup_cosine
 
+Say = Callable[[str], None]
+
 DEFAULTS = {"data": "digits", "epochs": 20, "batch_size": 32, "optimizer": "adamw", "seed": 0}
 OPTIMIZERS = {
     "sgd": (optim.SGD, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}),
@@ -44,10 +46,6 @@ OPTIMIZERS = {
 }
 ENLARGED_TO = 16
 """Images with a shorter side are enlarged, pixel by pixel, to that or more: LeNet's windows are 5×5."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is."""
 
 
 def add_parser(models: Any) -> None:
@@ -84,17 +82,19 @@ def train(arguments: argparse.Namespace) -> int:
         os.environ["MINIDL_QUIET"] = "1"  # nor do kernels speak when they are compiled
     say = (lambda line: None) if arguments.quiet else (lambda line: print(line, flush=True))
     try:
-        with terminable():
-            model, history = learn(run, images, say, progress=not arguments.quiet)
+        with Interruptible() as interruptible:
+            model, history = learn(run, images, say, interruptible.check, progress=not arguments.quiet)
             finish(run, model, history, say)
     except KeyboardInterrupt as interruption:
         command = f"minidl train lenet --resume {shlex.quote(str(run.folder))}"
         print(f"minidl train: interrupted; to go on: {command}", file=sys.stderr, flush=True)
-        return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
+        return 128 + getattr(interruption, "number", signal.SIGINT)
     except Diverged as error:
         raise Diverged(f"{error}; a smaller --lr may help (the epochs before are in {run.checkpoint})") from None
     last, seconds = history[-1], sum(history["seconds"])
-    speed = len(images.x) * len(history) / max(seconds, 1e-3)
+    speed = len(images.x) / max(
+        statistics.median(history["seconds"]), 1e-3
+    )  # the first epoch may have compiled kernels
     print(
         f"held-out accuracy {last['test_accuracy']:.4f} after {len(history)} epochs in {seconds:.1f} s "
         f"({speed:.0f} images/s): {run.folder}",
@@ -185,7 +185,7 @@ def loaders(images: ImageSet, batch_size: int) -> tuple[DataLoader, DataLoader]:
     return DataLoader(training, batch_size, shuffle=True), DataLoader(held_out, batch_size=256)
 
 
-def learn(run: Run, images: ImageSet, say: Any, progress: bool) -> tuple[Module, History]:
+def learn(run: Run, images: ImageSet, say: Say, on_step: Callable[[], None], progress: bool) -> tuple[Module, History]:
     """Train from the start or from the checkpoint, as the run's configuration says."""
     config = run.config
     minidl.manual_seed(config["seed"])
@@ -218,6 +218,7 @@ def learn(run: Run, images: ImageSet, say: Any, progress: bool) -> tuple[Module,
             checkpoint=run.checkpoint,
             resume=resume,
             on_epoch=report,
+            on_step=on_step,
             progress=progress,
         )
     except ValueError as error:
@@ -227,7 +228,7 @@ def learn(run: Run, images: ImageSet, say: Any, progress: bool) -> tuple[Module,
     return model, history
 
 
-def finish(run: Run, model: Module, history: History, say: Any) -> None:
+def finish(run: Run, model: Module, history: History, say: Say) -> None:
     """Write what a finished run leaves; the weights last, since they are the sign that it is finished."""
     history.save(run.history)
     try:
@@ -235,20 +236,3 @@ def finish(run: Run, model: Module, history: History, say: Any) -> None:
     except ImportError:
         say("no learning curve: matplotlib is not installed (pip install 'minidl[plot]')")
     save_safetensors(model.state_dict(), run.weights, {"model": "lenet"})
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does. Python allows that in the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(number: int, frame: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

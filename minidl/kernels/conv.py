@@ -12,6 +12,7 @@ The image is padded beforehand, so that no loop asks whether it has left it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,18 +51,46 @@ def conv2d_input_gradient(
 ) -> np.ndarray:
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, K, P, Q).
 
-    A place of the image takes part in the windows that begin at it and before it: its gradient is a convolution of g,
-    with the filters turned by 180° and their two channel axes exchanged. A stride puts zeros between the values of g.
+    Row h of the image met tap r of a filter in output row p where h + padding = p·σ + r·δ. The rows h = a + σ·m, for one
+    a, met only the taps with r·δ ≡ a + padding (mod σ), so for each a (and likewise for each class b of columns) the
+    gradient is a convolution of stride 1: of g, with those taps in reverse order and the two channel axes exchanged.
     """
     N, C, H, W = x_shape
     K, c, R, S = weight.shape
-    turned = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)[..., ::-1, ::-1].reshape(C, K // groups, R, S)
-    frames = []
-    for length, (before, _), n, d, s, taps in zip((H, W), padding, g.shape[2:], dilation, stride, (R, S), strict=True):
-        reach, spread = d * (taps - 1), (n - 1) * s + 1
-        start = reach - before
-        frames.append((start, length + reach - start - spread))
-    return conv2d_forward(spread_out(g, stride, tuple(frames)), turned, (1, 1), ((0, 0), (0, 0)), dilation, groups)
+    turned = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2).reshape(C, K // groups, R, S)
+    gx = np.zeros(x_shape, g.dtype)
+    for a in range(min(stride[0], H)):
+        rows, row_frame, row_step = class_of_rows(a, H, g.shape[2], R, stride[0], padding[0][0], dilation[0])
+        for b in range(min(stride[1], W)):
+            columns, column_frame, column_step = class_of_rows(
+                b, W, g.shape[3], S, stride[1], padding[1][0], dilation[1]
+            )
+            taps = turned[:, :, rows, columns]
+            if taps.size:
+                around = framed(g, (row_frame, column_frame))
+                gx[:, :, a :: stride[0], b :: stride[1]] = conv2d_forward(
+                    around, taps, (1, 1), ((0, 0), (0, 0)), (row_step, column_step), groups
+                )
+    return gx
+
+
+def class_of_rows(
+    a: int, rows: int, places: int, taps: int, stride: int, padding: int, dilation: int
+) -> tuple[slice, Pair, int]:
+    """For the image's rows a, a + stride, …: the taps they met (in reverse), the frame to put around g, the step in g.
+
+    Tap r meets row a + stride·m at place p = m + (a + padding - r·dilation) / stride, where that is whole.
+    """
+    step = stride // math.gcd(stride, dilation)  # from one tap of the class to the next
+    first = next((r for r in range(min(step, taps)) if (a + padding - r * dilation) % stride == 0), taps)
+    met = range(first, taps, step)
+    if not met:
+        return slice(0, 0), (0, 0), 1
+    count = -(-(rows - a) // stride)  # rows of the class
+    before = (met[-1] * dilation - a - padding) // stride
+    reach = (met[-1] - met[0]) * dilation // stride
+    reverse = slice(met[-1], met[0] - 1 if met[0] else None, -step)
+    return reverse, (before, count + reach - before - places), step * dilation // stride
 
 
 def conv2d_weight_gradient(
@@ -92,26 +121,18 @@ PLACES = 4  # so many tiles' width of places in the output are one task of a thr
 
 def padded(x: np.ndarray, padding: Padding) -> np.ndarray:
     """The image in a frame of zeros, C-contiguous."""
-    return contiguous(x) if padding == ((0, 0), (0, 0)) else spread_out(x, (1, 1), padding)
+    return contiguous(x) if padding == ((0, 0), (0, 0)) else framed(x, padding)
 
 
-def spread_out(x: np.ndarray, stride: Pair, frame: Padding) -> np.ndarray:
-    """The values of x, `stride` apart with zeros between, in a frame of zeros; a negative frame crops."""
+def framed(x: np.ndarray, frame: Padding) -> np.ndarray:
+    """The image in a frame of zeros; where the frame is negative, without what it cuts off."""
     (top, bottom), (left, right) = frame
     N, C, H, W = x.shape
-    height, width = (H - 1) * stride[0] + 1, (W - 1) * stride[1] + 1
-    out = np.zeros((N, C, top + height + bottom, left + width + right), x.dtype)
-    rows, from_rows = overlap(top, H, stride[0], out.shape[2])
-    columns, from_columns = overlap(left, W, stride[1], out.shape[3])
-    out[:, :, rows, columns] = x[:, :, from_rows, from_columns]
+    inner = x[:, :, max(-top, 0) : max(H + min(bottom, 0), 0), max(-left, 0) : max(W + min(right, 0), 0)]
+    out = np.zeros((N, C, top + H + bottom, left + W + right), x.dtype)
+    h, w = max(top, 0), max(left, 0)
+    out[:, :, h : h + inner.shape[2], w : w + inner.shape[3]] = inner
     return out
-
-
-def overlap(start: int, count: int, step: int, length: int) -> tuple[slice, slice]:
-    """Of the places start, start + step, …, count of them, those inside 0..length-1: as a slice there, and of the count."""
-    first = max(-(start // step), 0) if start < 0 else 0
-    end = max(min(count, (length - 1 - start) // step + 1), first)
-    return slice(start + first * step, max(start + (end - 1) * step + 1, 0), step), slice(first, end)
 
 
 def pack_filters(weight: np.ndarray, groups: int) -> np.ndarray:
@@ -149,7 +170,9 @@ def forward_loops(x, w, y, R, S, sh, sw, dh, dw, groups, rows, columns):  # type
             in_row = sw == 1 and first % Q + here <= Q
             for j in range(here):  # where window first + j begins
                 offsets[j] = (first + j) // Q * sh * W + (first + j) % Q * sw
-            pack_windows(image, (n * C + group * channels) * H * W, offsets, here, in_row, panel, channels, H, W, R, S, dh, dw)
+            pack_windows(
+                image, (n * C + group * channels) * H * W, offsets, here, in_row, panel, channels, H, W, R, S, dh, dw
+            )
             for block in range(blocks):
                 k = block * rows
                 w_start = (group * blocks + block) * depth * rows

@@ -235,7 +235,7 @@ def llvm() -> Any:
     return binding
 
 
-class numba_setting:  # noqa: N801 (reads as a statement: with numba_setting(...))
+class numba_setting:
     """One of Numba's settings changed inside a `with` block, and set back, so that the user's own kernels keep theirs."""
 
     def __init__(self, name: str, value: Any) -> None:

@@ -74,6 +74,9 @@ def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignor
                 while left < 0:
                     left += dw
                 right = min(q * sw - pw + (S - 1) * dw + 1, W)
+                if top >= bottom or left >= right:  # dilation can step over a small image: nothing but padding
+                    best[p, q], place[p, q] = -np.inf, -1
+                    continue
                 value, at = image[top, left], top * W + left
                 for h in range(top, bottom, dh):
                     for w in range(left, right, dw):
@@ -96,7 +99,9 @@ def max_backward_loops(g, index, gx):  # type: ignore[no-untyped-def]
         flat = gx[n, c].reshape(-1)
         for p in range(P):
             for q in range(Q):
-                flat[index[n, c, p, q]] += g[n, c, p, q]
+                at = index[n, c, p, q]
+                if at >= 0:
+                    flat[at] += g[n, c, p, q]
 
 
 def avg_example(dtype: np.dtype) -> tuple[Any, ...]:

@@ -112,8 +112,8 @@ def trunc_normal_(
 ) -> Tensor:
     """Normal, N(mean, std²), but only values in [a, b]: those outside are drawn again.
 
-    A narrow interval is drawn from uniformly, each value accepted with the probability that the normal density, relative
-    to its highest value in the interval, gives it (C. Robert, "Simulation of truncated normal variables", 1995).
+    A narrow interval is drawn from uniformly, each value accepted with a probability of the normal density there over
+    the highest one in the interval (C. Robert, "Simulation of truncated normal variables", 1995).
 
     Raises:
         ValueError: std is not positive, a >= b, or the interval lies more than 2 std from the mean.

@@ -13,6 +13,7 @@ from minidl.nn import init
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
+from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
 
@@ -22,7 +23,7 @@ class BatchNorm(Module):
     y = γ · (x - mean) / √(var + eps) + β, for each channel (S. Ioffe, C. Szegedy, "Batch normalization", 2015).
 
     In training, mean and (biased) variance are the batch's, and running averages move towards them, with the unbiased
-    variance: running = (1 - momentum) · running + momentum · batch's. In evaluation, mean and variance are the running ones.
+    variance: running = (1 - momentum) · running + momentum · batch's. In evaluation the running ones take their place.
 
     Args:
         num_features: channels C.
@@ -82,18 +83,21 @@ class BatchNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """x (N, C, ...) -> y, the same shape."""
+        require_tensor(type(self).__name__, input=input)
         if input.ndim not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
             raise ValueError(f"{type(self).__name__}: expected x with {ranks} dimensions, got shape {input.shape}")
-        momentum = 0.0 if self.momentum is None else self.momentum
-        update = self.training and self.running_mean is not None
-        if update:
-            batches = self.num_batches_tracked.add_(1).item()
-            momentum = 1 / batches if self.momentum is None else momentum
-        use_batch = self.training or self.running_mean is None
-        return F.batch_norm(
+        tracked = self.running_mean is not None
+        momentum = self.momentum
+        if momentum is None:  # the mean of n batches: the newest weighs 1/n
+            momentum = 1 / (self.num_batches_tracked.item() + 1) if tracked else 0.0
+        use_batch = self.training or not tracked
+        output = F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
         )
+        if self.training and tracked:
+            self.num_batches_tracked.add_(1)
+        return output
 
     def extra_repr(self) -> str:
         return (
@@ -103,8 +107,7 @@ class BatchNorm(Module):
 
 
 class BatchNorm1d(BatchNorm):
-    __doc__ = (
-        """Batch norm of vectors or sequences.
+    """Batch norm of vectors or sequences. Arguments and errors as `BatchNorm`.
 
     Shapes:
         x (N, C) or (N, C, L) -> y, the same; weight, bias, running_mean, running_var (C,), num_batches_tracked ().
@@ -114,17 +117,13 @@ class BatchNorm1d(BatchNorm):
     >>> nn.BatchNorm1d(1)(minidl.tensor([[1.0], [3.0]])).detach().round()
     tensor([[-1.],
             [ 1.]])
-
     """
-        + BatchNorm.__doc__.split("\n", 2)[2]
-    )
 
     ranks = (2, 3)
 
 
 class BatchNorm2d(BatchNorm):
-    __doc__ = (
-        """Batch norm of images: a channel's mean and variance go over N, H and W.
+    """Batch norm of images: mean and variance go over N, H and W. Arguments and errors as `BatchNorm`.
 
     Shapes:
         x (N, C, H, W) -> y, the same; weight, bias, running_mean, running_var (C,), num_batches_tracked ().
@@ -133,9 +132,6 @@ class BatchNorm2d(BatchNorm):
     >>> from minidl import nn
     >>> nn.BatchNorm2d(3)(minidl.randn(2, 3, 4, 4)).shape
     (2, 3, 4, 4)
-
     """
-        + BatchNorm.__doc__.split("\n", 2)[2]
-    )
 
     ranks = (4,)

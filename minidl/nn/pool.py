@@ -154,7 +154,7 @@ class AdaptiveAvgPool2d(Module):
         ValueError: a negative size.
     """
 
-    def __init__(self, output_size: int | None | Sequence[int | None]) -> None:
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
         super().__init__()
         sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
         pair("AdaptiveAvgPool2d", "output_size", tuple(0 if n is None else n for n in sizes), 0)

@@ -145,8 +145,8 @@ def pooling_arguments(
     size = pair(name, "kernel_size", kernel_size, 1)
     stride = size if stride is None or stride == () or stride == [] else pair(name, "stride", stride, 1)
     padding, dilation = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
-    if any(p > r // 2 for p, r in zip(padding, size, strict=True)):
-        raise ValueError(f"{name}: padding must be at most half the kernel size, but is {padding} for {size}")
+    if any(p > (d * (r - 1) + 1) // 2 for p, r, d in zip(padding, size, dilation, strict=True)):
+        raise ValueError(f"{name}: padding must be at most half the window, but is {padding} for {size} x {dilation}")
     pads = (padding[0], padding[0]), (padding[1], padding[1])
     output = output_size(name, input.shape[2:], size, stride, pads, dilation, ceil_mode)
     if min(output) < 1:

@@ -30,7 +30,7 @@ def signed(rng: np.random.Generator, *shape: int) -> np.ndarray:
 def distinct(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Values in random order, no two closer than some hundredths, for whatever chooses or sorts."""
     size = math.prod(shape)
-    return np.asarray((rng.permutation(size) - size / 2 + rng.uniform(0.1, 0.4)).reshape(shape) * 0.1)
+    return np.asarray((rng.permutation(size) - size // 2 + rng.uniform(0.1, 0.4)).reshape(shape) * 0.1)
 
 
 def unary(draw: Draw = normal) -> Callable[[np.random.Generator], Iterator[Sample]]:

@@ -166,11 +166,16 @@ def joined(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
         raise ValueError(f"{name}: there are no tensors")
     for i, t in enumerate(tensors):
         require_tensor(name, **{f"tensor {i}": t if t is not None else 0})
-    largest = tensors[0]
+    return in_one_dtype(name, tensors)
+
+
+def in_one_dtype(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The Tensors cast to the dtype that an operation on all of them has; TypeError if floating-point dtypes differ."""
+    widest = tensors[0]
     for t in tensors[1:]:
-        if common_dtype(name, largest._array, t._array) != largest.dtype:
-            largest = t
-    return [t.to(largest.dtype) for t in tensors]
+        if common_dtype(name, widest._array, t._array) != widest.dtype:
+            widest = t
+    return [t.to(widest.dtype) for t in tensors]
 
 
 def cat_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -233,9 +238,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 @operation(
-    samples=calls(
-        lambda rng: Sample(normal(rng, 5, 2), 2), lambda rng: Sample(normal(rng, 2, 6), [1, 0, 5], dim=-1)
-    )
+    samples=calls(lambda rng: Sample(normal(rng, 5, 2), 2), lambda rng: Sample(normal(rng, 2, 6), [1, 0, 5], dim=-1))
 )
 def split(tensor: Tensor, split_size_or_sections: Dims, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut along a dim: into parts of a size (the last may be smaller), or into parts of given sizes."""
@@ -275,9 +278,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
     Args:
         input: of any shape; except with mode "constant", at least one dimension more than is padded.
-        pad: widths before and after, of the last dimension first: (left, right, top, bottom, ...). Negative widths crop.
-        mode: "constant": `value`; "reflect": mirrored at the edge, which is not repeated; "replicate": the edge's value;
-            "circular": the values of the other end.
+        pad: widths before and after, of the last dimension first: (left, right, top, bottom, ...); negative ones crop.
+        mode: "constant": `value`; "reflect": mirrored at the edge, which is not repeated; "replicate": the edge's
+            value; "circular": the values of the other end.
         value: for "constant", by default 0.
 
     Raises:

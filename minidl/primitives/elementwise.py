@@ -75,11 +75,11 @@ class Mul(Binary):
 class Div(Binary):
     """a / b"""
 
+    quiet = True
     keeps_inputs = True
 
     def compute(self, a: Any, b: Any) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.true_divide(a, b)
+        return np.true_divide(a, b)
 
     def rule_a(self, g: Any) -> Any:
         return g / self.inputs[1]
@@ -112,17 +112,16 @@ class Shift(Primitive):
 class Pow(Binary):
     """a ** b; where b = 0 the gradient for a is 0, and where a = 0 and b >= 0 that for b is 0, as in PyTorch."""
 
+    quiet = True
     keeps_inputs = True
     keeps_output = True
 
     def compute(self, a: Any, b: Any) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.power(a, b)
+        return np.power(a, b)
 
     def rule_a(self, g: Any) -> Any:
         a, b = self.inputs
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return where(b == 0, 0.0, g * b * a ** (b - 1))
+        return where(b == 0, 0.0, g * b * a ** (b - 1))
 
     def rule_b(self, g: Any) -> Any:
         a, b = self.inputs
@@ -133,13 +132,13 @@ class Pow(Binary):
 class Power(Primitive):
     """a ** c for a plain number c."""
 
+    quiet = True
     keeps_inputs = True
 
     def forward(self, a: Any) -> Any:
         if self.c == 2:
             return a * a
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return a**self.c
+        return a**self.c
 
     def backward(self, g: Any) -> Any:
         (a,) = self.inputs
@@ -147,8 +146,7 @@ class Power(Primitive):
             return g * 0.0
         if self.c == 1:
             return g
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return g * (a if self.c == 2 else a ** (self.c - 1)) * self.c
+        return g * (a if self.c == 2 else a ** (self.c - 1)) * self.c
 
 
 class Maximum(Binary):
@@ -191,8 +189,7 @@ class Unary(Primitive):
     """One input, one ufunc."""
 
     def forward(self, a: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return self.compute(a)
+        return self.compute(a)
 
 
 class Neg(Unary):
@@ -207,6 +204,7 @@ class Neg(Unary):
 class Exp(Unary):
     """e^a: its own derivative, so backward uses the output."""
 
+    quiet = True
     keeps_output = True
     compute = staticmethod(np.exp)
 
@@ -217,6 +215,7 @@ class Exp(Unary):
 class Expm1(Unary):
     """e^a - 1, exact near 0."""
 
+    quiet = True
     keeps_output = True
     compute = staticmethod(np.expm1)
 
@@ -227,34 +226,34 @@ class Expm1(Unary):
 class Log(Unary):
     """Natural logarithm."""
 
+    quiet = True
     keeps_inputs = True
     compute = staticmethod(np.log)
 
     def backward(self, g: Any) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return g / self.inputs[0]
+        return g / self.inputs[0]
 
 
 class Log1p(Unary):
     """ln(1 + a), exact near 0."""
 
+    quiet = True
     keeps_inputs = True
     compute = staticmethod(np.log1p)
 
     def backward(self, g: Any) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return g / (self.inputs[0] + 1.0)
+        return g / (self.inputs[0] + 1.0)
 
 
 class Sqrt(Unary):
     """Square root: d√a = da / (2√a)."""
 
+    quiet = True
     keeps_output = True
     compute = staticmethod(np.sqrt)
 
     def backward(self, g: Any) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return g / (self.output * 2.0)
+        return g / (self.output * 2.0)
 
 
 class Sin(Unary):

@@ -40,6 +40,7 @@ def fit(
     resume: bool = False,
     generators: Sequence[Generator] = (),
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_step: Callable[[], None] | None = None,
     progress: bool = False,
 ) -> History:
     """Train a model for a number of epochs.
@@ -60,6 +61,7 @@ def fit(
         resume: go on from that file, to the same bits as an uninterrupted run; an interrupted epoch starts anew.
         generators: where chance comes from, apart from the default generator and the loader's.
         on_epoch: is called with each new row of the history.
+        on_step: is called after every step; what it raises stops the training.
         progress: show a bar on stderr, if that is a terminal.
 
     Returns:
@@ -109,6 +111,8 @@ def fit(
                     raise Diverged(f"the loss is {value} in epoch {epoch + 1}, step {step + 1} of {steps}")
                 average.add(len(x), loss=value, accuracy=score)
                 bar.advance(f"epoch {epoch + 1}/{epochs}")
+                if on_step is not None:
+                    on_step()
             row: dict[str, Any] = {"epoch": epoch + 1, **average.means("train_")}
             check_finite(model, epoch + 1)
             if test_loader is not None:

@@ -1,0 +1,1 @@
+"""How fast minidl is, beside its own definitions and beside PyTorch: `python -m benchmarks`."""

@@ -1,0 +1,132 @@
+"""Adam and AdamW: steps of a size of their own for every number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+
+from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
+from minidl.tensor import Tensor
+
+
+class Adam(Optimizer):
+    """The gradient's mean over the root of its square's mean: running averages, rid of the bias of their start.
+
+        g ← g + weight_decay · p
+        m ← β₁ m + (1 - β₁) g
+        v ← β₂ v + (1 - β₂) g²
+        p ← p - lr · m̂ / (√v̂ + eps),      m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ) in step t = 1, 2, ...
+
+    With `amsgrad`, v̂ uses the largest v so far. D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015;
+    S. Reddi, S. Kale, S. Kumar, "On the convergence of Adam and beyond", 2018.
+
+    >>> import minidl
+    >>> from minidl import optim
+    >>> x = minidl.tensor([4.0], requires_grad=True)
+    >>> optimizer = optim.Adam([x], lr=0.5)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x
+    tensor([3.5], requires_grad=True)
+
+    Args:
+        params: Tensors, or dicts of Tensors and options.
+        lr: about the length of a step, for every number.
+        betas: how much of the running averages is left in each step.
+        eps: keeps the quotient finite.
+        weight_decay: adds (weight_decay / 2) · p² to the loss.
+        amsgrad: never enlarge the steps again.
+        maximize: climb instead.
+
+    Raises:
+        ValueError: a negative option, a beta outside of [0, 1). And as `Optimizer`.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        super().__init__(params, {**options, "maximize": maximize})
+
+    def check(self, options: Group) -> None:
+        for name in ("lr", "eps", "weight_decay"):
+            in_range(self.name, options, name, 0)
+        betas = options["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"{self.name}: betas must be a pair of numbers, not {betas!r}")
+        for i in range(2):
+            in_range(self.name, {f"betas[{i}]": betas[i]}, f"betas[{i}]", 0, 1)
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
+        (weight_decay,) = numbers(options, "weight_decay")
+        if weight_decay:
+            g = g + weight_decay * p
+        self.step_along(p, g, state, options)
+
+    def step_along(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
+        """The three last lines of the formula."""
+        lr, eps = numbers(options, "lr", "eps")
+        beta1, beta2 = map(float, options["betas"])
+        t = state["step"] = state.get("step", 0) + 1
+        m, v = self.buffer(state, "exp_avg", p), self.buffer(state, "exp_avg_sq", p)
+        work = self.scratch(p)
+
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=work)
+
+        v *= beta2
+        np.multiply(g, g, out=work)
+        work *= 1 - beta2
+        v += work
+
+        if options["amsgrad"]:
+            largest = self.buffer(state, "max_exp_avg_sq", p)
+            v = np.maximum(largest, v, out=largest)
+
+        np.sqrt(v, out=work)
+        work /= math.sqrt(1 - beta2**t)
+        work += eps
+        np.divide(m, work, out=work)
+        work *= lr / (1 - beta1**t)
+        p -= work
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient, so that its strength does not depend on the gradient's size.
+
+        p ← p - lr · weight_decay · p, then Adam's step without weight decay
+
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019. Arguments and errors as `Adam`.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Group],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
+        lr, weight_decay = numbers(options, "lr", "weight_decay")
+        if weight_decay:
+            p *= 1 - lr * weight_decay
+        self.step_along(p, g, state, options)

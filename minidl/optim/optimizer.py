@@ -1,0 +1,230 @@
+"""Optimizer: parameters in groups, each group with options, each parameter with a state.
+
+An optimiser is one formula: its `update` turns a parameter's array and its gradient into the new array, in place.
+Everything else is here. Arrays keep their dtype throughout: options are made Python numbers, which are weak in NumPy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minidl.mode import enable_grad
+from minidl.nn.module import zero_grad
+from minidl.tensor import Tensor
+
+State = dict[str, Any]
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """Base class of all optimisers. A subclass writes `check`, which judges the options, and `update`.
+
+    Attributes:
+        param_groups: dicts, each with "params", a list of Tensors, and the options that hold for them; a learning rate
+            is changed by `optimizer.param_groups[0]["lr"] = ...`.
+        state: what each parameter's updates remember, by parameter.
+        state_names: the names that a state may have.
+
+    Raises:
+        TypeError: parameters that are not Tensors, or a single one. ValueError: no parameters, one twice, one that is
+            not a leaf, an option out of range.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[Group], defaults: Group) -> None:
+        self.name = type(self).__name__
+        self.defaults = defaults
+        self.check(defaults)
+        self.param_groups: list[Group] = []
+        self.state: dict[Tensor, State] = {}
+        self._scratch: dict[np.dtype, np.ndarray] = {}
+        if isinstance(params, Tensor | dict) or not isinstance(params, Iterable):
+            raise TypeError(f"{self.name}: params must be a list of Tensors or of dicts, not a {type(params).__name__}")
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{self.name}: there are no parameters to optimise")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def check(self, options: Group) -> None:
+        """Raise TypeError or ValueError for an option that makes no sense."""
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
+        """Change the parameter's array `p` in place, given its gradient `g` (not to be written to)."""
+        raise NotImplementedError(f"{self.name} has no update")
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters with options of their own: `{"params": [...], "lr": 0.01}`. Raises as the constructor."""
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{self.name}: a parameter group must be a dict with 'params', not {param_group!r}")
+        params = param_group["params"]
+        if isinstance(params, set | frozenset):
+            raise TypeError(f"{self.name}: params must have an order, but a set has none: use a list")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self.name}: params must be Tensors, but number {i} is a {type(p).__name__}")
+            if p.dtype.kind != "f":
+                raise TypeError(f"{self.name}: params must be floating-point, but number {i} is {p.dtype}")
+            if not p.is_leaf:
+                raise ValueError(f"{self.name}: parameter {i}, of shape {p.shape}, is not a leaf: it was computed")
+            if id(p) in known:
+                raise ValueError(f"{self.name}: parameter {i}, of shape {p.shape}, appears twice")
+            known.add(id(p))
+        group = {"params": params, **{k: v for k, v in param_group.items() if k != "params"}}
+        group = group | {k: v for k, v in self.defaults.items() if k not in group}
+        self.check(group)
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or fill them with zeros (then momentum and weight decay still act)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                zero_grad(p, set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: is called first; computes the loss, and gradients by backward.
+
+        Returns:
+            What the closure returned, else None.
+
+        Raises:
+            ValueError: a gradient's shape or dtype is not its parameter's.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    g = self._gradient(p)
+                    self.update(p._array, -g if group.get("maximize") else g, self.state.setdefault(p, {}), group)
+                    p._touch()
+        return loss
+
+    def _gradient(self, p: Tensor) -> np.ndarray:
+        """The gradient's array, checked."""
+        if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
+            raise ValueError(
+                f"{self.name}: a parameter has shape {p.shape} and dtype {p.dtype}, "
+                f"but its gradient {p.grad.shape} and {p.grad.dtype}"
+            )
+        for name, value in self.state.get(p, {}).items():
+            if isinstance(value, Tensor) and (value.shape, value.dtype) != (p.shape, p.dtype):
+                raise ValueError(
+                    f"{self.name}: a parameter has shape {p.shape} and dtype {p.dtype}, but its {name} {value.shape} "
+                    f"and {value.dtype}; was the module cast after the first step?"
+                )
+        return p.grad._array
+
+    def buffer(self, state: State, name: str, p: np.ndarray, value: float = 0.0) -> np.ndarray:
+        """The array of that name in a state; filled with `value` the first time."""
+        if state.get(name) is None:
+            state[name] = Tensor(np.full(p.shape, value, p.dtype))
+        return state[name]._array
+
+    def scratch(self, p: np.ndarray) -> np.ndarray:
+        """An array of p's shape and dtype to compute in: the same memory for all parameters."""
+        flat = self._scratch.get(p.dtype)
+        if flat is None or flat.size < p.size:
+            flat = self._scratch[p.dtype] = np.empty(p.size, p.dtype)
+        return flat[: p.size].reshape(p.shape)
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number of a parameter: its state}, "param_groups": [options, "params" as numbers]}.
+
+        Parameters are numbered through all groups. The Tensors are the optimiser's own: save them before the next step.
+        """
+        numbers = {id(p): i for i, p in enumerate(self._params())}
+        return {
+            "state": {numbers[id(p)]: dict(state) for p, state in self.state.items()},
+            "param_groups": [
+                {**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups
+            ],
+        }
+
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go back to a state that `state_dict` returned: options and copies of the arrays, all or nothing.
+
+        Raises:
+            ValueError: other groups, other shapes or dtypes, or the state of another optimiser.
+            TypeError: not such a dict.
+        """
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise TypeError(f"{self.name}: load_state_dict expects a dict with 'state' and 'param_groups'")
+        groups = [self._loaded_group(i, group) for i, group in enumerate(state_dict["param_groups"])]
+        found, own = ([len(group["params"]) for group in g] for g in (state_dict["param_groups"], self.param_groups))
+        if found != own:
+            raise ValueError(f"{self.name}: the state is of groups with {found} parameters, not {own}")
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        params = dict(zip(numbers, self._params(), strict=True))
+        states = {}
+        for number, state in state_dict["state"].items():
+            if number not in params:
+                raise ValueError(f"{self.name}: the state is of a parameter {number!r} that no group has")
+            states[params[number]] = {k: self._loaded(number, params[number], k, v) for k, v in state.items()}
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            group.update(loaded)
+        self.state = states
+
+    def _loaded_group(self, i: int, group: Mapping[str, Any]) -> Group:
+        """A group's options, without its parameters."""
+        missing = [name for name in (*self.defaults, "params") if name not in group]
+        if missing:
+            raise ValueError(f"{self.name}: param_groups[{i}] of the state lacks {', '.join(missing)}")
+        options = {name: copy.deepcopy(value) for name, value in group.items() if name != "params"}
+        self.check(options)
+        return options
+
+    def _loaded(self, number: Any, p: Tensor, name: str, value: Any) -> Any:
+        """One entry of a parameter's state: a count, or an array of the parameter's shape and dtype."""
+        if name not in self.state_names:
+            raise ValueError(f"{self.name}: the state of parameter {number} has {name!r}; is it another optimiser's?")
+        if name == "step":
+            return int(value.item() if isinstance(value, Tensor | np.ndarray) else value)
+        if value is None:
+            return None
+        value = Tensor(np.array(value._array if isinstance(value, Tensor) else value))
+        if (value.shape, value.dtype) != (p.shape, p.dtype):
+            raise ValueError(
+                f"{self.name}: {name} of parameter {number} has shape {value.shape} and dtype {value.dtype}, "
+                f"the parameter {p.shape} and {p.dtype}"
+            )
+        return value
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def in_range(name: str, options: Group, argument: str, low: float, below: float = np.inf) -> None:
+    """TypeError unless the option is a number, ValueError unless low <= option < below."""
+    value = options[argument]
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+        raise TypeError(f"{name}: {argument} must be a number, not {value!r}")
+    if not low <= value < below:
+        limits = f"at least {low}" if below == np.inf else f"in [{low}, {below})"
+        raise ValueError(f"{name}: {argument} must be {limits}, but is {value}")
+
+
+def numbers(options: Group, *names: str) -> tuple[float, ...]:
+    """Options as Python floats: a NumPy float64 among them would turn float32 arrays into float64."""
+    return tuple(float(options[name]) for name in names)

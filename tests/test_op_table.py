@@ -1,0 +1,82 @@
+"""Every operation of the op table, by the one factory that checks them all."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl.function import Function
+from minidl.nn import functional as F
+from minidl.ops.table import OPERATIONS, Operation, Sample, operation
+from minidl.primitives import Sum
+from minidl.testing import check_operation
+
+EXPECTED = [
+    *("conv2d", "max_pool2d", "avg_pool2d", "linear", "relu", "leaky_relu", "batch_norm", "dropout", "softmax"),
+    *(
+        "log_softmax",
+        "cross_entropy",
+        "nll_loss",
+        "mse_loss",
+        "matmul",
+        "einsum",
+        "sum",
+        "mean",
+        "max",
+        "sort",
+        "cumsum",
+    ),
+    *("pad", "cat", "stack", "where", "clamp", "gather"),
+]
+
+
+@pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
+def test_operation(op: Operation) -> None:
+    assert check_operation(op) > 0
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_is_in_the_table(name: str) -> None:
+    assert name in OPERATIONS
+
+
+@pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
+def test_is_public_typed_and_says_what_it_does(op: Operation) -> None:
+    assert getattr(F, op.name) is op.function
+    assert op.function.__doc__
+    signature = inspect.signature(op.function)
+    assert all(p.annotation is not p.empty for p in signature.parameters.values())
+    assert signature.return_annotation is not signature.empty
+
+
+@pytest.mark.parametrize("op", [op for op in OPERATIONS.values() if op.passes], ids=lambda op: op.name)
+def test_passes_have_a_derivation_and_a_definition(op: Operation) -> None:
+    assert op.definition is not None
+    assert len(op.passes.__doc__ or "") > 60
+
+
+def test_no_operation_without_samples_or_definition() -> None:
+    with pytest.raises(TypeError, match="samples"):
+        operation()
+
+    class Bare(Function):
+        pass
+
+    with pytest.raises(TypeError, match="Bare has no definition"):
+        operation(samples=lambda rng: [], passes=Bare)
+    with pytest.raises(ValueError, match="registered twice"):
+        operation(samples=lambda rng: [])(minidl.exp)
+
+
+def test_a_sample_reads_well() -> None:
+    assert repr(Sample(np.zeros((2, 3)), 2, mode="x")) == "Sample(float64[2, 3], 2, mode='x')"
+
+
+def test_definitions_run_on_primitives_alone() -> None:
+    x = minidl.randn(1, 1, 4, 4, requires_grad=True)
+    w = minidl.randn(1, 1, 2, 2)
+    assert F.conv2d(x, w).grad_fn.name == "conv2d"
+    with minidl.definitions():
+        assert F.conv2d(x, w).grad_fn.name != "conv2d"
+    assert isinstance(x.sum().grad_fn, Sum)
