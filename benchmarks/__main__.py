@@ -92,10 +92,12 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains TEXT")
-    parser.add_argument("--vs", default="definitions,torch", help="contenders beside the kernels (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one short round: to see that it runs, not to quote")
+    parser.add_argument(
+        "--vs", default="definitions,torch", help="contenders beside the kernels (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round: to try it, not to quote")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every contender")
-    parser.add_argument("--rounds", type=int, default=5, help="how often the contenders take turns (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
     args = parser.parse_args()
     wanted = ["kernels", *(name for name in args.vs.split(",") if name)]

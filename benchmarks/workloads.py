@@ -1,7 +1,7 @@
 """What is timed: each workload is written once, against the API that minidl and PyTorch share.
 
-A workload is given `lib` (minidl or torch) and `F` (its nn.functional), and returns Tensors and a function of them. Arrays
-come from one seed, so that all contenders compute the same.
+A workload is given `lib` (minidl or torch) and `F` (its nn.functional), and returns Tensors and a function of them.
+Arrays come from one seed, so that all contenders compute the same.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ def grad(
     for i, x in enumerate(inputs):
         if x._node is None:
             raise RuntimeError(f"grad: input {i} (shape {x.shape}) does not require a gradient")
-    found = differentiate(
-        "grad", outputs, grad_outputs, retain_graph, create_graph, targets=[x._node for x in inputs]
-    )
+    found = differentiate("grad", outputs, grad_outputs, retain_graph, create_graph, targets=[x._node for x in inputs])
     gradients = []
     for i, x in enumerate(inputs):
         g = found.get(x._node)

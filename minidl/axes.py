@@ -19,7 +19,7 @@ def as_int(name: str, argument: str, value: Any) -> int:
 
 
 def norm_axis(name: str, axis: Any, ndim: int) -> int:
-    """A dimension in 0 <= axis < ndim; IndexError out of range. A 0-dimensional Tensor has dimension 0, as in PyTorch."""
+    """A dimension in 0 <= axis < ndim; else IndexError. A 0-dimensional Tensor has dimension 0, as in PyTorch."""
     axis = as_int(name, "dim", axis)
     n = max(ndim, 1)
     if not -n <= axis < n:

@@ -143,16 +143,12 @@ def random_tensor(
     return made(np.asarray(draw(checked_shape(name, size), dtype)), requires_grad)
 
 
-def rand(
-    *size: Any, generator: Generator | None = None, dtype: DType = None, requires_grad: bool = False
-) -> Tensor:
+def rand(*size: Any, generator: Generator | None = None, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1)."""
     return random_tensor("rand", size, dtype, requires_grad, stream(generator).random)
 
 
-def randn(
-    *size: Any, generator: Generator | None = None, dtype: DType = None, requires_grad: bool = False
-) -> Tensor:
+def randn(*size: Any, generator: Generator | None = None, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Standard normal."""
     return random_tensor("randn", size, dtype, requires_grad, stream(generator).standard_normal)
 

@@ -53,7 +53,7 @@ def enable_grad() -> Switch:
     return Switch("recording", True)
 
 
-class set_grad_enabled(Switch):  # noqa: N801 (PyTorch's name)
+class set_grad_enabled(Switch):
     """Record a graph or not, from now on; as a `with` block, until its end."""
 
     def __init__(self, mode_on: bool) -> None:

@@ -103,7 +103,7 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
     def backward(
         self, gradient: TensorLike = None, retain_graph: bool | None = None, create_graph: bool = False
     ) -> None:
-        """Add to `x.grad`, for every leaf x, the gradient of this Tensor: the vector-Jacobian product gradientᵀ · ∂t/∂x.
+        """Add to `x.grad`, for every leaf x, the gradient of this Tensor: gradientᵀ · ∂t/∂x, a vector-Jacobian product.
 
         Args:
             gradient: same shape as this Tensor; may be left out if it has one element.
@@ -179,7 +179,7 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
         return mode.recording and (self._node is not None or any(t._node is not None for t in others))
 
     def _in_place(self) -> Tensor:
-        """What an operation in place starts from: this Tensor's value, for good even while its memory is overwritten."""
+        """What an operation in place starts from: our value, which lasts while our memory is overwritten."""
         if not mode.recording:
             return self
         if type(self._node) is Leaf:
@@ -357,7 +357,8 @@ class Tools(TensorTools):
         # The definition starts from seams that lead nowhere, so that the walk ends there; then they are joined.
         seams = [None if x is None or x._node is None else Identity() for x in inputs]
         proxies = [
-            x if seam is None else from_result(x._array, seam, x._version) for x, seam in zip(inputs, seams, strict=True)
+            x if seam is None else from_result(x._array, seam, x._version)
+            for x, seam in zip(inputs, seams, strict=True)
         ]
         with Switch("recording", True):
             outputs = function(*proxies)
@@ -411,7 +412,7 @@ def first_gradient(name: str, t: Tensor, g: TensorLike) -> Tensor:
     """The gradient that a walk starts with at `t`: `g`, or 1 if `t` has one element."""
     if g is None:
         if t._array.size != 1:
-            raise RuntimeError(f"{name}: the Tensor has shape {t.shape}, not one element, so it needs a gradient for it")
+            raise RuntimeError(f"{name}: the Tensor has shape {t.shape}, not one element: give a gradient")
         return from_result(np.ones_like(t._array), None, Version())
     g = g if isinstance(g, Tensor) else Tensor(g)
     if g.shape != t.shape or g.dtype != t.dtype:

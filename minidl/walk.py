@@ -1,8 +1,8 @@
 """The walk: reverse-mode differentiation over a graph of Functions.
 
-From the roots down to the leaves every node is visited once, after all its consumers: it gets the sum of what they said,
-asks its own backward, and passes the answers on. The walk is a loop with a stack of its own, so a chain of 100,000
-nodes is as good as one of ten, and it frees what it has consumed.
+From the roots down to the leaves every node is visited once, after all its consumers: it gets the sum of what they
+said, asks its own backward, and passes the answers on. The walk is a loop with a stack of its own, so a chain of
+100,000 nodes is as good as one of ten, and it frees what it has consumed.
 
 It knows nodes and values, not Tensors: values are ndarrays or, with `create_graph`, Tensors, which add the same way.
 """

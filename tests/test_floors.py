@@ -35,7 +35,7 @@ FLOORS = [
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 # Imported where they are used, inside functions too: a training run works without them.
-OPTIONAL = {"tqdm", "matplotlib", "safetensors", "mpi4py", "torch", "numba"}
+OPTIONAL = {"tqdm", "matplotlib", "safetensors", "mpi4py", "torch", "numba", "llvmlite"}
 NUMBA = {"kernels/jit.py", "kernels/simd.py"}
 
 
@@ -50,8 +50,12 @@ def module_of(path: Path) -> str:
 
 
 def imports(tree: ast.AST, module: str = "") -> Iterator[tuple[int, str]]:
-    """(line, module) for everything that a file imports; `from minidl import x` imports minidl.x."""
+    """(line, module) for everything that a file imports when it runs; `from minidl import x` imports minidl.x."""
+    unrun = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    skipped = {id(child) for node in unrun for child in ast.walk(node)}
     for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name

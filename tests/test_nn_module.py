@@ -190,7 +190,7 @@ def test_get_by_path():
     assert net.get_submodule("rest.1") is net.rest[1]
     assert net.get_parameter("rest.0.scale") is net.rest[0].scale
     assert net.get_buffer("first.count") is net.first.count
-    with pytest.raises(AttributeError, match=r"Sequential has no module '2' \(of 'rest.2.scale'\)"):
+    with pytest.raises(AttributeError, match=r"Sequential has no module '2' \(of 'rest.2'\)"):
         net.get_parameter("rest.2.scale")
     for get, kind in ((net.get_parameter, "parameter"), (net.get_buffer, "buffer")):
         with pytest.raises(AttributeError, match=f"Scale has no {kind} 'absent'"):

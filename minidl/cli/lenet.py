@@ -92,9 +92,8 @@ def train(arguments: argparse.Namespace) -> int:
     except Diverged as error:
         raise Diverged(f"{error}; a smaller --lr may help (the epochs before are in {run.checkpoint})") from None
     last, seconds = history[-1], sum(history["seconds"])
-    speed = len(images.x) / max(
-        statistics.median(history["seconds"]), 1e-3
-    )  # the first epoch may have compiled kernels
+    # The median, because the first epoch may have compiled kernels.
+    speed = len(images.x) / max(statistics.median(history["seconds"]), 1e-3)
     print(
         f"held-out accuracy {last['test_accuracy']:.4f} after {len(history)} epochs in {seconds:.1f} s "
         f"({speed:.0f} images/s): {run.folder}",

@@ -1,22 +1,26 @@
 """Convolution on the register tile: forward, gradient of the image, gradient of the filters.
 
 Flatten the three indices (c, r, s) of a filter to one, d, and the two of an output plane to one, o = (p, q). Then a
-convolution is a product of matrices, y[k, o] = Σ_d w[k, d] · X[d, o], where column o of X is the window at o. X would be
-R·S times as large as the image, so it is never made: of a few windows at a time, the loops pack the values straight from
-the image into a panel that fits the cache, and multiply every filter with it while it is there. The gradient of the
-filters is the same with the roles exchanged, gw[k, d] = Σ_o g[k, o] · X[d, o]; the gradient of the image is again a
-convolution, of g with the filters turned around.
+convolution is a product of matrices, y[k, o] = Σ_d w[k, d] · X[d, o], where column o of X is the window at o. X would
+be R·S times as large as the image, so it is never made: of a few windows at a time, the loops pack the values straight
+from the image into a panel that fits the cache, and multiply every filter with it while it is there. The gradient of
+the filters is the same with the roles exchanged, gw[k, d] = Σ_o g[k, o] · X[d, o]. The gradient of the image is again
+a convolution, or the product Σ_k w[k, d] · g[k, o] added back to the windows.
 
 The image is padded beforehand, so that no loop asks whether it has left it.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from minidl.kernels.depthwise import (
+    depthwise_forward_loops,
+    depthwise_input_gradient_loops,
+    depthwise_weight_gradient_loops,
+)
 from minidl.kernels.jit import contiguous, kernel, prange
 from minidl.kernels.simd import add_tile, set_tile, tile_shape
 
@@ -33,10 +37,13 @@ def conv2d_forward(
     P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
     Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
     y = np.empty((N, K, P, Q), x.dtype)
-    if x.size and y.size:
-        forward_loops(x, pack_filters(weight, groups), y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype))
-    else:
+    if not (x.size and y.size):
         y[...] = 0
+    elif is_depthwise(weight, groups):
+        depthwise_forward_loops(x, contiguous(weight[:, 0]), y, *stride, *dilation)
+    else:
+        packed = pack_rows(weight.reshape(groups, K // groups, -1))
+        forward_loops(x, packed, y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype))
     return y
 
 
@@ -51,46 +58,30 @@ def conv2d_input_gradient(
 ) -> np.ndarray:
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, K, P, Q).
 
-    Row h of the image met tap r of a filter in output row p where h + padding = p·σ + r·δ. The rows h = a + σ·m, for one
-    a, met only the taps with r·δ ≡ a + padding (mod σ), so for each a (and likewise for each class b of columns) the
-    gradient is a convolution of stride 1: of g, with those taps in reverse order and the two channel axes exchanged.
+    With a stride of 1 it is a convolution again: of g in a frame of zeros, with the filters turned by 180° and their
+    two channel axes exchanged. Strides would put zeros between the values of g, and few channels leave a tile half
+    empty: there, the products of g with every tap are added to the places that the tap saw.
     """
     N, C, H, W = x_shape
     K, c, R, S = weight.shape
-    turned = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2).reshape(C, K // groups, R, S)
+    (top, bottom), (left, right) = padding
+    if not (g.size and weight.size and N * C * H * W):
+        return np.zeros(x_shape, g.dtype)
+    if is_depthwise(weight, groups):
+        gx = np.empty((N, C, top + H + bottom, left + W + right), g.dtype)
+        depthwise_input_gradient_loops(gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation)
+        return gx[:, :, top : top + H, left : left + W]
+    rows, columns = tile_shape(g.dtype)
+    by_group = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)  # (groups, c, K / groups, R, S)
+    if stride == (1, 1) and c >= rows:
+        turned = by_group[..., ::-1, ::-1].reshape(C, K // groups, R, S)
+        below, beside = dilation[0] * (R - 1), dilation[1] * (S - 1)
+        frame = (below - top, below - bottom), (beside - left, beside - right)
+        return conv2d_forward(g, turned, (1, 1), frame, dilation, groups)
+    packed = pack_rows(by_group.reshape(C, K // groups, R * S).swapaxes(1, 2))
     gx = np.zeros(x_shape, g.dtype)
-    for a in range(min(stride[0], H)):
-        rows, row_frame, row_step = class_of_rows(a, H, g.shape[2], R, stride[0], padding[0][0], dilation[0])
-        for b in range(min(stride[1], W)):
-            columns, column_frame, column_step = class_of_rows(
-                b, W, g.shape[3], S, stride[1], padding[1][0], dilation[1]
-            )
-            taps = turned[:, :, rows, columns]
-            if taps.size:
-                around = framed(g, (row_frame, column_frame))
-                gx[:, :, a :: stride[0], b :: stride[1]] = conv2d_forward(
-                    around, taps, (1, 1), ((0, 0), (0, 0)), (row_step, column_step), groups
-                )
+    scatter_loops(contiguous(g), packed, gx, R, S, *stride, top, left, *dilation, groups, rows, columns)
     return gx
-
-
-def class_of_rows(
-    a: int, rows: int, places: int, taps: int, stride: int, padding: int, dilation: int
-) -> tuple[slice, Pair, int]:
-    """For the image's rows a, a + stride, …: the taps they met (in reverse), the frame to put around g, the step in g.
-
-    Tap r meets row a + stride·m at place p = m + (a + padding - r·dilation) / stride, where that is whole.
-    """
-    step = stride // math.gcd(stride, dilation)  # from one tap of the class to the next
-    first = next((r for r in range(min(step, taps)) if (a + padding - r * dilation) % stride == 0), taps)
-    met = range(first, taps, step)
-    if not met:
-        return slice(0, 0), (0, 0), 1
-    count = -(-(rows - a) // stride)  # rows of the class
-    before = (met[-1] * dilation - a - padding) // stride
-    reach = (met[-1] - met[0]) * dilation // stride
-    reverse = slice(met[-1], met[0] - 1 if met[0] else None, -step)
-    return reverse, (before, count + reach - before - places), step * dilation // stride
 
 
 def conv2d_weight_gradient(
@@ -104,15 +95,23 @@ def conv2d_weight_gradient(
 ) -> np.ndarray:
     """∂L/∂w (K, C / groups, R, S) from g = ∂L/∂y (N, K, P, Q)."""
     K, c, R, S = weight_shape
-    if not (g.size and x.size and K * c * R * S):
-        return np.zeros(weight_shape, g.dtype)
+    gw = np.zeros(weight_shape, g.dtype)
+    if not (g.size and x.size and gw.size):
+        return gw
+    x, g = padded(x, padding), contiguous(g)
+    if is_depthwise(gw, groups):
+        depthwise_weight_gradient_loops(x, gw.reshape(K, R, S), g, *stride, *dilation)
+        return gw
     rows, columns = tile_shape(g.dtype)
-    N, depth = len(g), c * R * S
-    parts = min(N, PARTS)
-    blocks = -(-(K // groups) // rows)
-    sums = np.zeros((parts, groups, blocks * rows, -(-depth // columns) * columns), g.dtype)
-    weight_gradient_loops(contiguous(g), padded(x, padding), sums, c, R, S, *stride, *dilation, rows, columns)
+    depth, blocks = c * R * S, -(-(K // groups) // rows)
+    sums = np.zeros((min(len(g), PARTS), groups, blocks * rows, -(-depth // columns) * columns), g.dtype)
+    weight_gradient_loops(g, x, sums, c, R, S, *stride, *dilation, rows, columns)
     return sums.sum(0)[:, : K // groups, :depth].reshape(weight_shape)
+
+
+def is_depthwise(weight: np.ndarray, groups: int) -> bool:
+    """Whether every channel of the image has one filter of its own."""
+    return weight.shape[0] == groups and weight.shape[1] == 1
 
 
 PARTS = 8  # a batch is summed in so many parts, whatever the number of threads, so that results do not depend on it
@@ -135,19 +134,19 @@ def framed(x: np.ndarray, frame: Padding) -> np.ndarray:
     return out
 
 
-def pack_filters(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Filters (K, C, R, S) as the tile reads them: (groups, blocks of rows, C·R·S, rows), flat, zeros for missing rows."""
-    rows, _ = tile_shape(weight.dtype)
-    filters = len(weight) // groups
-    blocks = -(-filters // rows)
-    packed = np.zeros((groups, blocks * rows, weight[0].size), weight.dtype)
-    packed[:, :filters] = weight.reshape(groups, filters, -1)
-    return packed.reshape(groups, blocks, rows, -1).swapaxes(2, 3).reshape(-1)
+def pack_rows(matrices: np.ndarray) -> np.ndarray:
+    """Matrices (n, height, depth) as the tile reads them: (n, blocks of rows, depth, rows), flat; missing rows are 0."""
+    rows, _ = tile_shape(matrices.dtype)
+    n, height, depth = matrices.shape
+    blocks = -(-height // rows)
+    packed = np.zeros((n, blocks * rows, depth), matrices.dtype)
+    packed[:, :height] = matrices
+    return packed.reshape(n, blocks, rows, depth).swapaxes(2, 3).reshape(-1)
 
 
 def forward_example(dtype: np.dtype) -> tuple[Any, ...]:
-    x, weight = np.ones((1, 1, 4, 4), dtype), np.ones((1, 1, 2, 2), dtype)
-    return x, pack_filters(weight, 1), np.ones((1, 1, 3, 3), dtype), 2, 2, 1, 1, 1, 1, 1, *tile_shape(dtype)
+    x, packed = np.ones((1, 1, 4, 4), dtype), pack_rows(np.ones((1, 1, 4), dtype))
+    return x, packed, np.ones((1, 1, 3, 3), dtype), 2, 2, 1, 1, 1, 1, 1, *tile_shape(dtype)
 
 
 @kernel(parallel=True, example=forward_example)
@@ -205,6 +204,45 @@ def pack_windows(image, start, offsets, here, in_row, panel, channels, H, W, R, 
                     for j in range(here, columns):
                         panel[d + j] = 0
                 d += columns
+
+
+def scatter_example(dtype: np.dtype) -> tuple[Any, ...]:
+    g, packed, gx = np.ones((1, 1, 3, 3), dtype), pack_rows(np.ones((1, 4, 1), dtype)), np.zeros((1, 1, 4, 4), dtype)
+    return g, packed, gx, 2, 2, 1, 1, 0, 0, 1, 1, 1, *tile_shape(dtype)
+
+
+@kernel(parallel=True, example=scatter_example)
+def scatter_loops(g, w, gx, R, S, sh, sw, top, left, dh, dw, groups, rows, columns):  # type: ignore[no-untyped-def]
+    """gx[n, c, p·sh - top + r·dh, q·sw - left + s·dw] += Σ_k w[k, c, r, s] · g[n, k, p, q], one channel a task."""
+    N, K, P, Q = g.shape
+    _, C, H, W = gx.shape
+    filters, places, taps = K // groups, P * Q, R * S
+    blocks = (taps + rows - 1) // rows
+    gradient = g.reshape(-1)
+    for task in prange(N * C):
+        n, channel = task // C, task % C
+        k = n * K + channel // (C // groups) * filters  # the first filter of the channel's group
+        image = gx[n, channel]
+        panel = np.empty(filters * columns, g.dtype)
+        products = np.empty(rows * columns, g.dtype)
+        h, v = np.empty(columns, np.int64), np.empty(columns, np.int64)
+        for first in range(0, places, columns):
+            here = min(columns, places - first)
+            for j in range(here):  # where window first + j begins
+                h[j], v[j] = (first + j) // Q * sh - top, (first + j) % Q * sw - left
+            for i in range(filters):
+                start = (k + i) * places + first
+                for j in range(here):
+                    panel[i * columns + j] = gradient[start + j]
+                for j in range(here, columns):
+                    panel[i * columns + j] = 0
+            for block in range(blocks):
+                set_tile(w, (channel * blocks + block) * filters * rows, panel, 0, filters, products, 0, columns)
+                for i in range(min(rows, taps - block * rows)):
+                    down, right = (block * rows + i) // S * dh, (block * rows + i) % S * dw
+                    for j in range(here):
+                        if 0 <= h[j] + down < H and 0 <= v[j] + right < W:
+                            image[h[j] + down, v[j] + right] += products[i * columns + j]
 
 
 def weight_gradient_example(dtype: np.dtype) -> tuple[Any, ...]:

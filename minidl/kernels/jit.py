@@ -236,7 +236,7 @@ def llvm() -> Any:
 
 
 class numba_setting:
-    """One of Numba's settings changed inside a `with` block, and set back, so that the user's own kernels keep theirs."""
+    """One of Numba's settings changed inside a `with` block and set back: the user's own kernels keep theirs."""
 
     def __init__(self, name: str, value: Any) -> None:
         self.name, self.value = name, value

@@ -58,7 +58,7 @@ def max_forward_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 @kernel(parallel=True, example=max_forward_example)
 def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignore[no-untyped-def]
-    """y[n, c, p, q] = max over r, s of x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first maximum, NaN above all."""
+    """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, NaN above all."""
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
     for nc in prange(N * C):

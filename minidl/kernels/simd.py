@@ -1,14 +1,14 @@
 """The register tile: the one place where minidl writes vector instructions itself.
 
-A product of matrices C = A B spends all its time in loops that LLVM's vectoriser does not get right: to keep a processor
-busy, a block of C must stay in vector registers while many rank-1 updates are added to it,
+A product of matrices C = A B spends all its time in loops that LLVM's vectoriser does not get right: to keep a
+processor busy, a block of C must stay in vector registers while many rank-1 updates are added to it,
 
     for d in range(depth):  C[i, j] += A[d, i] * B[d, j]      for all i < rows, j < columns
 
-with `rows` broadcast scalars of A and `columns` neighbouring values of B at each step: rows · columns multiply-adds for
-rows + columns loads. Numba's `@intrinsic` lets us say so in LLVM's own terms, vectors of `columns` values; LLVM cuts them
-into the machine's registers. A and B come packed, so that each step reads what lies next: A as (depth, rows), B as
-(depth, columns).
+with `rows` broadcast scalars of A and `columns` neighbouring values of B at each step: rows · columns multiply-adds
+for rows + columns loads. Numba's `@intrinsic` lets us say so in LLVM's own terms, vectors of `columns` values; LLVM
+cuts them into the machine's registers. A and B come packed, so that each step reads what lies next: A as (depth, rows),
+B as (depth, columns).
 
 The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand.
 """

@@ -65,7 +65,7 @@ class Arithmetic:
         return self._apply(primitive(), b, a) if reverse else self._apply(primitive(), a, b)
 
     def _operand(self, other: Any) -> Tensor:
-        """A number or an ndarray as a Tensor; a number takes this Tensor's dtype, unless it is a float and we are int."""
+        """A number or an ndarray as a Tensor; a number takes our dtype, unless it is a float and we are int."""
         if isinstance(other, np.ndarray) and other.ndim:
             return type(self)._from_user(other)
         fraction = isinstance(other, float | np.floating) or getattr(other, "dtype", bool_).kind == "f"

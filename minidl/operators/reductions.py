@@ -88,15 +88,11 @@ class Reductions:
             raise ValueError(f"{name}: nothing to choose from along an empty dimension of shape {self.shape}")
         return self._apply(primitive(axes=axes, keepdims=keepdim), self)
 
-    def amax(
-        self, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
-    ) -> Tensor:
+    def amax(self, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """The largest value over dimensions; tied values share the gradient evenly."""
         return self._extreme("amax", Max, dim if axis is None else axis, keepdim or keepdims)
 
-    def amin(
-        self, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
-    ) -> Tensor:
+    def amin(self, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """The smallest value over dimensions; tied values share the gradient evenly."""
         return self._extreme("amin", Min, dim if axis is None else axis, keepdim or keepdims)
 

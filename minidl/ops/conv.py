@@ -92,7 +92,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve images with filters: y[n, k, p, q] = bias[k] + Σ_crs weight[k, c, r, s] · x[n, c, p·stride + r·dilation, …].
+    """Convolve images with filters: y[n, k, p, q] = bias[k] + Σ_crs weight[k, c, r, s] · x[n, c, p·σ + r·δ, q·σ + s·δ].
 
     As in all of deep learning this is a cross-correlation: the filter is not flipped (LeCun et al., 1989).
 
@@ -100,13 +100,13 @@ def conv2d(
         input: images (N, C, H, W), or one image (C, H, W).
         weight: filters (K, C / groups, R, S).
         bias: (K,), added to every place.
-        stride: how far the window moves, rows and columns.
+        stride: σ, how far the window moves, rows and columns.
         padding: zeros around the image, rows and columns; "valid" is none; "same" keeps the size (stride 1 only).
-        dilation: how far the filter's values lie apart.
+        dilation: δ, how far the filter's values lie apart.
         groups: the channels are cut into so many groups, each with filters of its own; groups = C is depthwise.
 
     Returns:
-        (N, K, P, Q) with P = ⌊(H + 2·padding - dilation·(R - 1) - 1) / stride⌋ + 1, likewise Q; (K, P, Q) for one image.
+        (N, K, P, Q), P = ⌊(H + 2·padding - dilation·(R - 1) - 1) / stride⌋ + 1, likewise Q; (K, P, Q) for one image.
 
     Raises:
         TypeError: arguments that are no floating-point Tensors of one dtype.

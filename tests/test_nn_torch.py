@@ -1,0 +1,175 @@
+"""Modules beside PyTorch's: names of the state, outputs, gradients, `repr`, and the spread of initial values."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import nn
+
+torch = pytest.importorskip("torch")
+
+IMAGES = (3, 4, 7, 6)
+LAYERS = [
+    ("Linear", (6, 5), {}, IMAGES),
+    ("Linear", (6, 5, False), {}, (6,)),
+    ("Identity", (), {}, IMAGES),
+    ("Flatten", (), {}, IMAGES),
+    ("Flatten", (0, 2), {}, IMAGES),
+    ("Unflatten", (1, (2, -1)), {}, IMAGES),
+    ("Conv2d", (4, 6, 3), {}, IMAGES),
+    ("Conv2d", (4, 6, (3, 2), (2, 1), (1, 2), (1, 2), 2, False), {}, IMAGES),
+    ("Conv2d", (4, 6, (4, 3)), {"padding": "same", "dilation": (1, 2)}, IMAGES),
+    ("Conv2d", (4, 4, 3), {"padding": "valid", "groups": 4}, IMAGES),
+    *(("Conv2d", (4, 2, (3, 5)), {"padding": (1, 2), "padding_mode": m}, IMAGES) for m in ("reflect", "replicate")),
+    *(("Conv2d", (4, 2, (4, 3)), {"padding": "same", "padding_mode": m}, IMAGES) for m in ("reflect", "circular")),
+    ("MaxPool2d", (2,), {}, IMAGES),
+    ("MaxPool2d", ((3, 2), (2, 1), (1, 0), (1, 2)), {"ceil_mode": True}, IMAGES),
+    ("AvgPool2d", (2,), {}, IMAGES),
+    ("AvgPool2d", ((3, 2), 2, 1, True, False), {}, IMAGES),
+    ("AvgPool2d", (3,), {"divisor_override": 5}, IMAGES),
+    ("AdaptiveAvgPool2d", (2,), {}, IMAGES),
+    ("AdaptiveAvgPool2d", ((None, 4),), {}, IMAGES),
+    ("BatchNorm1d", (4,), {}, (5, 4)),
+    ("BatchNorm1d", (4,), {"momentum": None, "eps": 0.1}, (5, 4, 3)),
+    ("BatchNorm2d", (4,), {"momentum": 0.3}, IMAGES),
+    ("BatchNorm2d", (4,), {"affine": False, "track_running_stats": False}, IMAGES),
+    ("Dropout", (0.0,), {}, IMAGES),
+    ("Dropout2d", (0.0,), {}, IMAGES),
+    *((name, (), {}, IMAGES) for name in "ReLU LeakyReLU PReLU ReLU6 ELU SELU CELU GELU SiLU Mish".split()),
+    *((name, (), {}, IMAGES) for name in "Sigmoid LogSigmoid Hardsigmoid Hardswish Tanh Hardtanh".split()),
+    *((name, (), {}, IMAGES) for name in "Softplus Softsign Tanhshrink Softshrink Hardshrink".split()),
+    ("LeakyReLU", (0.3,), {}, IMAGES),
+    ("PReLU", (4, 0.1), {}, IMAGES),
+    ("ELU", (0.5,), {}, IMAGES),
+    ("CELU", (0.5,), {}, IMAGES),
+    ("GELU", ("tanh",), {}, IMAGES),
+    ("Hardtanh", (-0.5, 0.7), {}, IMAGES),
+    ("Softplus", (2.0, 1.0), {}, IMAGES),
+    ("Softshrink", (0.1,), {}, IMAGES),
+    ("Hardshrink", (0.1,), {}, IMAGES),
+    ("Threshold", (0.1, 20.0), {}, IMAGES),
+    ("GLU", (1,), {}, IMAGES),
+    *((name, (), {"dim": 1}, IMAGES) for name in ("Softmax", "LogSoftmax", "Softmin")),
+]
+
+
+def build(name, args, kwargs):
+    """Both modules with the same values, in float64."""
+    ours, theirs = getattr(nn, name)(*args, **kwargs).double(), getattr(torch.nn, name)(*args, **kwargs).double()
+    rng = np.random.default_rng(0)
+    state = {
+        k: (rng.uniform(0.5, 1.5, v.shape) if v.is_floating_point() else np.asarray(3))
+        for k, v in theirs.state_dict().items()
+    }
+    assert list(ours.state_dict()) == list(state)
+    for key, value in theirs.state_dict().items():
+        assert ours.state_dict()[key].shape == tuple(value.shape), key
+    ours.load_state_dict(state)
+    theirs.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+    return ours, theirs
+
+
+def compare(ours, theirs, *arrays, targets=()):
+    """Outputs, gradients of inputs and parameters, and the state afterwards."""
+    xs = [minidl.tensor(a, requires_grad=True) for a in arrays]
+    ys = [torch.tensor(a, requires_grad=True) for a in arrays]
+    a, b = ours(*xs, *map(minidl.tensor, targets)), theirs(*ys, *map(torch.tensor, targets))
+    np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-9, atol=1e-11)
+    g = np.random.default_rng(1).standard_normal(a.shape)
+    a.backward(minidl.tensor(g))
+    b.backward(torch.tensor(g))
+    for p, q in zip([*xs, *ours.parameters()], [*ys, *theirs.parameters()], strict=True):
+        np.testing.assert_allclose(np.asarray(p.grad), q.grad.numpy(), rtol=1e-8, atol=1e-10)
+    for key, value in theirs.state_dict().items():
+        np.testing.assert_allclose(np.asarray(ours.state_dict()[key]), value.numpy(), rtol=1e-10, err_msg=key)
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs", "shape"), LAYERS)
+@pytest.mark.filterwarnings("ignore:Using padding:UserWarning")
+def test_layers(name, args, kwargs, shape):
+    ours, theirs = build(name, args, kwargs)
+    for seed in range(2):
+        compare(ours, theirs, np.random.default_rng(seed).standard_normal(shape))
+    ours.eval(), theirs.eval()
+    compare(ours, theirs, np.random.default_rng(2).standard_normal(shape))
+
+
+def test_max_pool_indices():
+    x = np.random.default_rng(0).standard_normal(IMAGES)
+    a = nn.MaxPool2d(3, 2, 1, return_indices=True)(minidl.tensor(x))
+    b = torch.nn.MaxPool2d(3, 2, 1, return_indices=True)(torch.tensor(x))
+    for ours, theirs in zip(a, b, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+WEIGHT = np.array([0.5, 2.0, 1.0, 0.1])
+LABELS = np.array([3, 0, -1, 1, 2])
+LOSSES = [
+    *(("CrossEntropyLoss", o, "labels") for o in ({}, {"label_smoothing": 0.2})),
+    *((name, {"weight": WEIGHT, "ignore_index": -1}, "labels") for name in ("CrossEntropyLoss", "NLLLoss")),
+    *((name, {}, "values") for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCEWithLogitsLoss")),
+    ("SmoothL1Loss", {"beta": 0.3}, "values"),
+    ("HuberLoss", {"delta": 0.3}, "values"),
+    ("BCEWithLogitsLoss", {"weight": WEIGHT, "pos_weight": WEIGHT[::-1].copy()}, "values"),
+    ("BCELoss", {}, "probabilities"),
+    ("BCELoss", {"weight": WEIGHT}, "probabilities"),
+]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("name", "options", "kind"), LOSSES)
+def test_losses(name, options, kind, reduction):
+    modules = []
+    for library, tensor in ((nn, minidl.tensor), (torch.nn, torch.tensor)):
+        converted = {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        modules.append(getattr(library, name)(reduction=reduction, **converted))
+    ours, theirs = modules
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.1, 0.9, (5, 4)) if kind == "probabilities" else rng.standard_normal((5, 4))
+    labels = LABELS if "ignore_index" in options else LABELS % 4
+    target = labels if kind == "labels" else rng.uniform(0, 1, (5, 4))
+    compare(ours, theirs, x, targets=[target])
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"), [(n, a, k) for n, a, k, _ in LAYERS if n not in ("Unflatten", "Conv2d")]
+)
+def test_reprs(name, args, kwargs):
+    ours, theirs = repr(getattr(nn, name)(*args, **kwargs)), repr(getattr(torch.nn, name)(*args, **kwargs))
+    if name not in ("GELU", "Dropout", "Dropout2d"):  # other quotes; inplace
+        assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "fan_in"),
+    [("Linear", (400, 300), 400), ("Conv2d", (64, 96, (3, 5)), 64 * 15), ("Conv2d", (64, 96, 3, 1, 0, 1, 4), 16 * 9)],
+)
+def test_initial_values_are_spread_as_in_pytorch(name, args, fan_in):
+    minidl.manual_seed(0)
+    torch.manual_seed(0)
+    bound = 1 / math.sqrt(fan_in)
+    for layer in (getattr(nn, name)(*args), getattr(torch.nn, name)(*args)):
+        for p, near in ((layer.weight, 0.999), (layer.bias, 0.9)):
+            values = p.detach().numpy()
+            assert near * bound < np.abs(values).max() <= bound * (1 + 1e-6)
+            assert abs(values.std() / (bound / math.sqrt(3)) - 1) < 0.1
+            assert abs(values.mean()) < 0.15 * bound
+
+
+@pytest.mark.parametrize("name", [name for name in nn.__all__ if hasattr(torch.nn, name)])
+def test_signatures(name):
+    """Ours are PyTorch's, in its order, without what minidl does not have."""
+    ours, theirs = (getattr(library, name) for library in (nn, torch.nn))
+    if not inspect.isclass(ours) or name in ("Module", "Parameter", "Sequential", "Identity"):
+        return
+    left_out = {"device", "inplace", "size_average", "reduce", "min_value", "max_value"}
+    pairs = [inspect.signature(cls).parameters for cls in (ours, theirs)]
+    mine, expected = ([p for p in parameters if p not in left_out] for parameters in pairs)
+    assert mine == expected
+    for argument in mine:
+        ours, theirs = (parameters[argument].default for parameters in pairs)
+        assert ours == theirs or ours is theirs or (name, argument) == ("HuberLoss", "delta"), argument
