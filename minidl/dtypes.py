@@ -19,6 +19,7 @@ uint8 = np.dtype("uint8")
 bool_ = np.dtype("bool")
 
 SUPPORTED = (float32, float64, int8, int16, int32, int64, uint8, bool_)
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # by NumPy's kinds of dtype
 
 
 def as_dtype(dtype: Any) -> np.dtype:
@@ -42,27 +43,29 @@ def as_array(data: Any, dtype: Any = None) -> np.ndarray:
             array = array.astype(float32)
     if dtype is not None:
         return array.astype(as_dtype(dtype), copy=False)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in SUPPORTED:
         raise TypeError(f"tensor: dtype {array.dtype} is not supported; minidl has {', '.join(map(str, SUPPORTED))}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def common_dtype(name: str, a: np.ndarray, b: np.ndarray) -> np.dtype:
-    """The dtype of an operation on both: a float wins over ints, a shaped operand over a 0-dimensional one.
+    """The dtype of an operation on both: floats win over ints, ints over bools, then shaped over 0-dimensional.
 
     Raises:
         TypeError: float32 and float64 operands of one dimension or more: cast one of them.
     """
     if a.dtype == b.dtype:
         return a.dtype
-    a_float, b_float = a.dtype.kind == "f", b.dtype.kind == "f"
-    if a_float != b_float:
-        return a.dtype if a_float else b.dtype
+    a_rank, b_rank = RANK[a.dtype.kind], RANK[b.dtype.kind]
+    if a_rank != b_rank:
+        return a.dtype if a_rank > b_rank else b.dtype
     if a.ndim and not b.ndim:
         return a.dtype
     if b.ndim and not a.ndim:
         return b.dtype
-    if a_float:
+    if a.dtype.kind == "f":
         raise TypeError(f"{name}: {a.dtype} and {b.dtype} do not mix; cast one of them with .to(dtype)")
     return np.result_type(a.dtype, b.dtype)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.dtypes import as_array
+from minidl.dtypes import as_array, as_dtype
 from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, watch
 from minidl.mode import Switch, mode
 from minidl.operators import Arithmetic, Indexing, Reductions, Shapes, Ufuncs
@@ -292,7 +292,7 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
 
     def to(self, dtype: Any) -> Tensor:
         """The same values in another dtype (itself, if it has it); a Tensor stands for its dtype."""
-        dtype = np.dtype(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+        dtype = as_dtype(dtype.dtype if isinstance(dtype, Tensor) else dtype)
         if dtype == self.dtype:
             return self
         if dtype.kind == "f" and self.dtype.kind == "f":

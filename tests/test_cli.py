@@ -205,7 +205,7 @@ def test_interrupted_at_any_time(folder, tmp_path, capsys):
 @pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_real_signals(folder, tmp_path, number, line):
     run = tmp_path / "run"
-    words = ("train", "lenet", "--data", folder / "small.npz", "--epochs", 40, "--out")
+    words = ("train", "lenet", "--data", folder / "small.npz", "--epochs", 12, "--out")
     process = run_minidl(*words, run)
     for _ in range(line + 1):
         process.stdout.readline()

@@ -38,7 +38,7 @@ def test_a_slice_of_a_sequential_shares_modules_and_names():
     assert list(tail._modules) == ["1", "2"]
     tail.append(Add(5))  # must not overwrite the module named 2
     assert tail(3) == 37 and len(tail) == 3
-    assert (model + [Add(4)])(3) == 46 and len(model) == 3
+    assert (model + nn.Sequential(Add(4)))(3) == 46 and len(model) == 3
 
 
 def test_containers_take_modules_only():

@@ -66,7 +66,7 @@ def test_members_are_found_in_the_order_of_assignment():
     assert names(net.named_modules()) == ["", "first", "rest", "rest.0", "rest.1"]
     assert names(net.named_children()) == ["first", "rest"]
     assert list(net.children()) == [net.first, net.rest]
-    assert list(net.modules())[0] is net
+    assert next(net.modules()) is net
     assert len(list(net.buffers())) == 6
     assert net.first.absent is None
     assert {"own", "first", "rest"} <= set(dir(net))
@@ -135,7 +135,11 @@ def test_registering_checks_names_and_types():
 
 def test_a_module_cannot_hold_itself():
     net = Net()
-    for assign in (lambda: setattr(net.first, "up", net), lambda: net.rest.append(net), lambda: setattr(net, "me", net)):
+    for assign in (
+        lambda: setattr(net.first, "up", net),
+        lambda: net.rest.append(net),
+        lambda: setattr(net, "me", net),
+    ):
         with pytest.raises(ValueError, match="part of itself"):
             assign()
 

@@ -134,16 +134,20 @@ def test_updates_are_the_formulas(data):
 @given(st.data())
 def test_float32_stays_float32_keeps_its_memory_and_is_near_float64(data):
     cls, options, rng, shape = draw_case(data)
-    options = {name: np.float64(v) if isinstance(v, float) else v for name, v in options.items()}  # not weak in NumPy
-    options["lr"] = np.float64(0.01)
+    options["lr"] = 0.01
     start, gradients = rng.standard_normal(shape), rng.standard_normal((4, 1, *shape))
-    p, exact = parameter(start.astype(np.float32)), parameter(start)
+    p, same, exact = parameter(start.astype(np.float32)), parameter(start.astype(np.float32)), parameter(start)
     array, optimizer = p._array, cls([p], **options)
     version = p._version.count
     found = list(run(optimizer, [p], gradients.astype(np.float32)))
     assert p._array is array and p._version.count > version
     tensors = [v for state in optimizer.state.values() for v in state.values() if isinstance(v, minidl.Tensor)]
     assert p.dtype == np.float32 and all(t.dtype == np.float32 and t.shape == shape for t in tensors)
+    strong = {
+        name: np.float64(v) if isinstance(v, float) else v for name, v in options.items()
+    }  # as a schedule may set
+    *_, (again,) = run(cls([same], **strong), [same], gradients.astype(np.float32))
+    np.testing.assert_array_equal(found[-1][0], again)
     *_, (expected,) = run(cls([exact], **options), [exact], gradients)
     np.testing.assert_allclose(found[-1][0], expected, rtol=2e-3, atol=2e-3)
 
@@ -395,7 +399,7 @@ def test_a_gradient_that_does_not_fit_is_refused():
     optimizer.step()
     p.data = p.data.float()
     p.grad = minidl.ones(2)
-    with pytest.raises(ValueError, match="but its momentum_buffer .* was the module cast"):
+    with pytest.raises(ValueError, match=r"but its momentum_buffer .* was the module cast"):
         optimizer.step()
 
 

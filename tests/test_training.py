@@ -45,7 +45,7 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.one = nn.Linear(4, 8)
-        self.norm = nn.BatchNorm1d(8) if hasattr(nn, "BatchNorm1d") else nn.Linear(8, 8)
+        self.norm = nn.BatchNorm1d(8)
         self.two = nn.Linear(8, 3)
 
     def forward(self, x):

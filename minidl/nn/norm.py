@@ -31,6 +31,7 @@ class BatchNorm(Module):
         momentum: weight of the newest batch in the running averages; None gives all batches the same weight.
         affine: whether γ (`weight`) and β (`bias`) are learnt; they start as 1 and 0.
         track_running_stats: without it, the batch's statistics are used in evaluation too.
+        bias: with False, and `affine`, only γ is learnt.
         dtype: of parameters and statistics; float32 by default.
 
     Raises:
@@ -48,6 +49,7 @@ class BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -60,8 +62,8 @@ class BatchNorm(Module):
             raise ValueError(f"{name}: eps must not be negative, but is {eps}")
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for parameter in ("weight", "bias"):
-            self.register_parameter(parameter, Parameter(empty(self.num_features, dtype=dtype)) if affine else None)
+        for parameter, learnt in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(parameter, Parameter(empty(self.num_features, dtype=dtype)) if learnt else None)
         for buffer in ("running_mean", "running_var"):
             self.register_buffer(buffer, empty(self.num_features, dtype=dtype) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=int64) if track_running_stats else None)
@@ -77,8 +79,9 @@ class BatchNorm(Module):
     def reset_parameters(self) -> None:
         """γ = 1, β = 0, and no batch seen."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -102,7 +105,7 @@ class BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 

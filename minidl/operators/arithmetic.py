@@ -150,21 +150,27 @@ class Arithmetic:
             return self._constant(np.asarray(ufunc(a.astype(dtype, copy=False), b.astype(dtype, copy=False))))
 
     def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        """Where self == other, elementwise."""
         return self._without_gradient("eq", np.equal, other)
 
     def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        """Where self != other, elementwise."""
         return self._without_gradient("ne", np.not_equal, other)
 
     def __lt__(self, other: Operand) -> Tensor:
+        """Where self < other, elementwise."""
         return self._without_gradient("lt", np.less, other)
 
     def __le__(self, other: Operand) -> Tensor:
+        """Where self <= other, elementwise."""
         return self._without_gradient("le", np.less_equal, other)
 
     def __gt__(self, other: Operand) -> Tensor:
+        """Where self > other, elementwise."""
         return self._without_gradient("gt", np.greater, other)
 
     def __ge__(self, other: Operand) -> Tensor:
+        """Where self >= other, elementwise."""
         return self._without_gradient("ge", np.greater_equal, other)
 
     def _bits(self, name: str, ufunc: Callable[..., Any], other: Operand) -> Any:

@@ -62,7 +62,7 @@ class Indexing:
         """The part from `start` of `length` along a dim."""
         axis = norm_axis("narrow", dim, self.ndim)
         n = self.size(axis)
-        if not -n <= start <= n or length < 0 or start % (n or 1) + length > n and (start != n or length):
+        if not -n <= start <= n or length < 0 or (start % (n or 1) + length > n and (start != n or length)):
             raise IndexError(f"narrow: start {start} and length {length} leave the dim of length {n}")
         start = start + n if start < 0 else start
         return self[(*(slice(None),) * axis, slice(start, start + length))]
@@ -95,7 +95,8 @@ class Indexing:
         index = np.asarray(index)
         if index.dtype.kind not in "iu":
             raise TypeError(f"{name}: the index must be integer, not {index.dtype}")
-        if index.ndim != self.ndim or any(n > m for i, (n, m) in enumerate(zip(index.shape, shape)) if i != axis):
+        lengths = list(zip(index.shape, shape, strict=False))
+        if index.ndim != self.ndim or any(n > m for i, (n, m) in enumerate(lengths) if i != axis):
             raise ValueError(f"{name}: an index of shape {index.shape} does not go with shape {shape} along dim {axis}")
         if index.size and not (index.min() >= 0 and index.max() < shape[axis]):
             raise IndexError(f"{name}: an index is out of range 0..{shape[axis] - 1} along dim {axis}")

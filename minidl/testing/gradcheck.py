@@ -133,8 +133,10 @@ class Check:
             return [y.detach().numpy() for y in floating_outputs(self.function(*arguments))]
 
     def difference(self, after: list[np.ndarray], before: list[np.ndarray]) -> float:
-        """L(after) - L(before), by differences of elements, so that what did not change cancels exactly."""
-        return sum(float(np.sum(c * (b - a))) for c, a, b in zip(self.cotangents, before, after, strict=True))
+        """L(after) - L(before), by differences of elements, so that what did not change, be it infinite, cancels."""
+        with np.errstate(invalid="ignore"):
+            changes = [np.where(a == b, 0.0, a - b) for a, b in zip(after, before, strict=True)]
+        return sum(float(np.sum(c * change)) for c, change in zip(self.cotangents, changes, strict=True))
 
     def element_by_element(self, analytic: dict[int, np.ndarray]) -> None:
         for i, x in self.point.items():
