@@ -7,11 +7,13 @@ import os
 import time
 from typing import Any
 
+import numpy as np
+
 from minidl.dtypes import float32, float64
 from minidl.kernels.jit import KERNELS, compile_ahead
 from minidl.training import Progress
 
-DTYPES = {"float32": (float32,), "float64": (float64,), "both": (float32, float64)}
+DTYPES: dict[str, tuple[np.dtype, ...]] = {"float32": (float32,), "float64": (float64,), "both": (float32, float64)}
 
 
 def add_parser(commands: Any) -> None:

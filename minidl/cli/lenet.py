@@ -193,9 +193,10 @@ def learn(run: Run, images: ImageSet, say: Say, on_step: Callable[[], None], pro
     optimizer = make(model.parameters(), **{**options, "lr": config["lr"]})
     train_loader, test_loader = loaders(images, config["batch_size"])
     size = sum(parameter._array.size for parameter in model.parameters())
+    shape, classes = "x".join(map(str, images.x.shape[1:])), len(images.classes)
     say(
-        f"LeNet, {size:,} parameters, on {config['data']}: {len(images.x)} training and {len(images.test_x)} held-out "
-        f"images of {'x'.join(map(str, images.x.shape[1:]))}, {len(images.classes)} classes"
+        f"LeNet, {size:,} parameters, on {config['data']}: {len(train_loader.dataset)} training and "
+        f"{len(test_loader.dataset)} held-out images of {shape}, {classes} classes"
     )
     width = len(str(config["epochs"]))
 

@@ -118,9 +118,10 @@ def random_split(
     if any(not part >= 0 for part in given):
         raise ValueError(f"random_split: lengths must not be negative, got {given}")
     if math.isclose(sum(given), 1) and sum(given) <= 1:
-        given = [math.floor(n * part) for part in given]
-        for i in range(n - sum(given)):
-            given[i % len(given)] += 1
+        counts = [math.floor(n * part) for part in given]
+        for i in range(n - sum(counts)):
+            counts[i % len(counts)] += 1
+        given = list(counts)
     if sum(given) != n or any(part != int(part) for part in given):
         raise ValueError(f"random_split: lengths {list(lengths)} do not add up to the {n} samples there are")
     order = stream(generator).permutation(n).tolist()

@@ -17,13 +17,13 @@ import gzip
 import math
 import os
 import zlib
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
 from minidl.data.limits import check_unpacked, file_length
 
-TYPES = {
+TYPES: dict[int, np.dtype] = {
     0x08: np.dtype(">u1"),
     0x09: np.dtype(">i1"),
     0x0B: np.dtype(">i2"),
@@ -92,7 +92,7 @@ def write_idx(path: str | os.PathLike, array: np.ndarray) -> None:
         file.write(content)
 
 
-def _read(path: str | os.PathLike, file: BinaryIO, length: int, packed: bool) -> np.ndarray:
+def _read(path: str | os.PathLike, file: IO[bytes] | gzip.GzipFile, length: int, packed: bool) -> np.ndarray:
     dtype, shape, header = _read_header(path, file)
     claimed = math.prod(shape) * dtype.itemsize
     if packed:
@@ -113,7 +113,7 @@ def _read(path: str | os.PathLike, file: BinaryIO, length: int, packed: bool) ->
         raise ValueError(f"{path}: corrupt: there is no array of shape {shape}") from None
 
 
-def _read_header(path: str | os.PathLike, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...], int]:
+def _read_header(path: str | os.PathLike, file: IO[bytes] | gzip.GzipFile) -> tuple[np.dtype, tuple[int, ...], int]:
     start = _read_at_most(file, 4)
     if len(start) < 4:
         raise ValueError(f"{path}: truncated: an IDX header has at least 4 bytes, found {len(start)}")
@@ -134,7 +134,7 @@ def _read_header(path: str | os.PathLike, file: BinaryIO) -> tuple[np.dtype, tup
     return TYPES[start[2]], shape, 4 + len(dims)
 
 
-def _read_at_most(file: BinaryIO, size: int) -> bytearray:
+def _read_at_most(file: IO[bytes] | gzip.GzipFile, size: int) -> bytearray:
     """`size` bytes, or fewer at the end of the file; grows with what is there, not with what was claimed."""
     content = bytearray()
     while len(content) < size:

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Collection
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def _read_member(path: str | os.PathLike, length: int, archive: zipfile.ZipFile,
     return values.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_header(what: str, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(what: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:

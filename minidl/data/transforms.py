@@ -19,7 +19,10 @@ from minidl.tensor import Tensor
 class Transform:
     """Base of the transforms: a subclass writes `apply(images)` for an array (N, C, H, W)."""
 
-    takes_batches = True
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it may be given a batch, rather than one image after the other."""
+        return True
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__}: a Transform needs an apply(images)")
@@ -86,7 +89,7 @@ class Normalize(Transform):
         TypeError: integer images; `ToFloat` goes before.
     """
 
-    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+    def __init__(self, mean: float | Sequence[float] | np.ndarray, std: float | Sequence[float] | np.ndarray) -> None:
         self.mean = np.asarray(mean, np.float64).reshape(-1)
         self.std = np.asarray(std, np.float64).reshape(-1)
         if not (self.std > 0).all():

@@ -10,7 +10,7 @@ import numpy as np
 from minidl.tensor import Tensor
 
 
-def pack(tree: Any, arrays: dict[str, np.ndarray], prefix: str) -> Any:
+def pack(tree: Any, arrays: dict[str, Any], prefix: str) -> Any:
     """The tree as JSON can hold it; its Tensors and arrays are put into `arrays` under names that start with `prefix`.
 
     What JSON would change is marked: {"array": name}, {"tuple": [...]}, {"dict": [[key, value], ...]}.

@@ -142,6 +142,8 @@ def batch_norm(
     arguments = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     require_tensor("batch_norm", input=input, **arguments)
     require_same_dtype("batch_norm", input=input, **arguments)
+    if input.shape == (0,):  # PyTorch takes no values at all for no channels
+        return input * 1.0
     if input.ndim < 2:
         raise ValueError(f"batch_norm: input must be (N, C, ...), not {input.shape}")
     N, C, *rest = input.shape

@@ -314,7 +314,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         limit = {"reflect": n - 1, "circular": n, "replicate": np.inf if n else 0}[mode]
         if max(before, after) > limit:
             raise ValueError(f"pad: mode {mode!r} has no values for widths {(before, after)} of a dim of length {n}")
-        places = PAD_POSITIONS[mode](np.arange(-before, n + after), n)
+        start = max(-before, 0) if mode == "circular" else 0  # what is cut off does not come back at the other end
+        rest = n - start - max(-after, 0) if mode == "circular" else n
+        places = start + PAD_POSITIONS[mode](np.arange(-before, n + after) - start, rest)
         input = input[(*(slice(None),) * axis, places)]
     return input
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import overload
 
 from minidl.io import write_atomically
 
@@ -26,6 +27,12 @@ class History:
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
         self.rows.append(dict(row))
+
+    @overload
+    def __getitem__(self, key: str) -> list[float]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, float]: ...
 
     def __getitem__(self, key: str | int) -> list[float] | dict[str, float]:
         """A column by its name, or a row by its position."""
