@@ -6,6 +6,7 @@ The public names are PyTorch's: `minidl.tensor`, `minidl.nn`, `minidl.nn.functio
 __version__ = "0.1.0"
 
 from minidl import autograd, nn, optim
+from minidl.dtypes import bool_ as bool
 from minidl.dtypes import float32, float64, int8, int16, int32, int64, uint8
 from minidl.factories import (
     arange,
@@ -33,8 +34,38 @@ from minidl.factories import (
 )
 from minidl.kernels.jit import get_num_threads, set_num_threads
 from minidl.mode import definitions, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from minidl.random import Generator, default_generator, manual_seed
-from minidl.tensor import Tensor
+from minidl.ops.activation import relu
+from minidl.ops.comparison import (
+    allclose,
+    eq,
+    equal,
+    ge,
+    gt,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    logical_and,
+    logical_not,
+    logical_or,
+    lt,
+    ne,
+)
+from minidl.ops.indexing import (
+    gather,
+    index_select,
+    masked_fill,
+    masked_select,
+    narrow,
+    nonzero,
+    one_hot,
+    scatter_add,
+    select,
+    take_along_dim,
+    tril,
+    triu,
+)
+from minidl.ops.linalg import bmm, dot, einsum, matmul, mm, mv, outer, tensordot
 from minidl.ops.math import (
     abs,
     add,
@@ -66,22 +97,6 @@ from minidl.ops.math import (
     sub,
     tanh,
     where,
-)
-from minidl.ops.comparison import (
-    allclose,
-    eq,
-    equal,
-    ge,
-    gt,
-    isfinite,
-    isinf,
-    isnan,
-    le,
-    logical_and,
-    logical_not,
-    logical_or,
-    lt,
-    ne,
 )
 from minidl.ops.reductions import (
     all,
@@ -131,25 +146,10 @@ from minidl.ops.shapes import (
     unsqueeze,
     vstack,
 )
-from minidl.ops.indexing import (
-    gather,
-    index_select,
-    masked_fill,
-    masked_select,
-    narrow,
-    nonzero,
-    one_hot,
-    scatter_add,
-    select,
-    take_along_dim,
-    tril,
-    triu,
-)
-from minidl.ops.linalg import bmm, dot, einsum, matmul, mm, mv, outer, tensordot
-from minidl.ops.activation import relu
 from minidl.ops.smooth import sigmoid
 from minidl.ops.softmax import log_softmax, softmax
-from minidl.dtypes import bool_ as bool
+from minidl.random import Generator, default_generator, manual_seed
+from minidl.tensor import Tensor
 
 __all__ = [
     "Generator",
@@ -209,10 +209,10 @@ __all__ = [
     "gt",
     "hstack",
     "index_select",
+    "int8",
     "int16",
     "int32",
     "int64",
-    "int8",
     "is_grad_enabled",
     "isfinite",
     "isinf",
@@ -220,9 +220,9 @@ __all__ = [
     "le",
     "linspace",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_softmax",
     "logical_and",
     "logical_not",

@@ -14,15 +14,16 @@ import numpy as np
 
 from minidl.dtypes import as_array, as_dtype
 from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, watch
+from minidl.hooks import RemovableHandle
 from minidl.mode import Switch, mode
-from minidl.operators import Arithmetic, Indexing, Reductions, Shapes, Ufuncs
+from minidl.operators import Arithmetic, Comparison, Indexing, InPlace, Reductions, Shapes, Ufuncs
 from minidl.primitives import Cast, Clone
 from minidl.walk import walk
 
 TensorLike = Any
 
 
-class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
+class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufuncs):
     """An n-dimensional array with a gradient: `minidl.tensor(data)` makes one.
 
     `t.backward()` leaves in `x.grad` the gradient of `t` for every `x` made with `requires_grad=True` that it was
@@ -151,8 +152,13 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
         """Call `hook(gradient)` when the gradient here is known; what it returns, if anything, replaces it."""
         if self._node is None:
             raise RuntimeError("register_hook: this Tensor does not require a gradient")
-        self._node.hooks += (hook,)
-        return RemovableHandle(self._node, hook)
+        node = self._node
+        node.hooks += (hook,)
+
+        def take_off() -> None:
+            node.hooks = tuple(other for other in node.hooks if other is not hook)
+
+        return RemovableHandle(take_off)
 
     # Memory
 
@@ -173,37 +179,6 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
             return self._array.copy()
         self._version.exposed = True
         return self._array
-
-    def _records(self, *others: Tensor) -> bool:
-        """Whether an operation on this and others would be recorded."""
-        return mode.recording and (self._node is not None or any(t._node is not None for t in others))
-
-    def _in_place(self) -> Tensor:
-        """What an operation in place starts from: our value, which lasts while our memory is overwritten."""
-        if not mode.recording:
-            return self
-        if type(self._node) is Leaf:
-            raise RuntimeError(
-                "a leaf that requires a gradient cannot be changed in place while a graph is recorded; "
-                "do it under minidl.no_grad()"
-            )
-        if self._node is not None and self._array.base is not None:
-            raise RuntimeError("a view inside a graph cannot be changed in place; write x = x + ... instead")
-        return self if self._node is None else from_result(self._array.copy(), self._node, Version())
-
-    def _assign(self, result: Tensor) -> Tensor:
-        """Overwrite the memory with a result, and take its place in the graph."""
-        if result.shape != self.shape:
-            raise ValueError(f"in place: the result has shape {result.shape}, which does not fit into {self.shape}")
-        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
-            raise TypeError(f"in place: a {result.dtype} result does not fit into {self.dtype}")
-        if result._node is not None and self._array.base is not None:
-            raise RuntimeError("a view cannot take part in a graph by a change in place; write x = x + ... instead")
-        self._array[...] = result._array
-        self._touch()
-        if result._node is not self._node and mode.recording:
-            self._node = result._node
-        return self
 
     # Python's own protocols
 
@@ -227,11 +202,11 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
             raise RuntimeError("pickle: only leaves can be pickled; use detach()")
-        return type(self), (self._array, self.requires_grad)
+        return unpickled, (type(self), self._array, self.requires_grad)
 
     def _like(self, array: np.ndarray) -> Tensor:
         """A leaf of the same class on another array."""
-        return type(self)(from_result(array, None, Version()), self.requires_grad)
+        return unpickled(type(self), array, self.requires_grad)
 
     @staticmethod
     def _apply(node: Function, *inputs: Tensor | np.ndarray | None) -> Any:
@@ -275,9 +250,9 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
         return from_result(result, node, version)
 
     @staticmethod
-    def _constant(array: np.ndarray) -> Tensor:
-        """A result that has no gradient."""
-        return from_result(array, None, Version())
+    def _constant(array: np.ndarray, node: Function | None = None) -> Tensor:
+        """A result that nobody shares, by default one without a gradient."""
+        return from_result(array, node, Version())
 
     @staticmethod
     def _from_user(data: TensorLike) -> Tensor:
@@ -304,16 +279,6 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing, Ufuncs):
 apply = Tensor._apply
 
 
-class RemovableHandle:
-    """Takes a hook off again: `handle.remove()`."""
-
-    def __init__(self, node: Function, hook: Callable[..., Any]) -> None:
-        self.node, self.hook = node, hook
-
-    def remove(self) -> None:
-        self.node.hooks = tuple(hook for hook in self.node.hooks if hook is not self.hook)
-
-
 def from_result(array: np.ndarray, node: Function | None, version: Version) -> Tensor:
     """A Tensor made of its parts, without the checks of the constructor."""
     t = Tensor.__new__(Tensor)
@@ -323,6 +288,11 @@ def from_result(array: np.ndarray, node: Function | None, version: Version) -> T
     t._retained = False
     t.grad = None
     return t
+
+
+def unpickled(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
+    """A leaf on an array that nobody else holds."""
+    return kind(from_result(array, None, Version()), requires_grad)
 
 
 def several(node: Function, results: tuple[np.ndarray, ...], recorded: bool) -> tuple[Tensor, ...]:

@@ -406,7 +406,8 @@ def test_python_m_minidl():
 
 
 def test_output_that_nobody_reads(folder, tmp_path):
-    process = run_minidl("train", "lenet", "--data", folder / "small.npz", "--epochs", 2, "--out", tmp_path / "run")
-    process.stdout.close()
-    assert "Traceback" not in process.stderr.read()
-    assert process.wait(timeout=60) == 1
+    data = folder / "small.npz"
+    with run_minidl("train", "lenet", "--data", data, "--epochs", 2, "--out", tmp_path / "run") as process:
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(timeout=60) == 1

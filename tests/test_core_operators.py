@@ -404,3 +404,33 @@ def test_einsum_broadcasts_length_1() -> None:
     a, b = np.random.default_rng(0).standard_normal((2, 3, 3))
     same(minidl.einsum("ij,ij->ij", Tensor(a), leaf(b[:1])), a * b[:1])
     gradcheck(lambda x, y: minidl.einsum("ij,ij->j", x, y), [leaf(a), leaf(b[:, :1])])
+
+
+# PyTorch's edges
+
+
+def test_no_dimensions_at_all() -> None:
+    x, index = leaf(np.array(2.0)), minidl.tensor(0)
+    for y in (x.gather(0, index), x.index_select(0, index), x.sum(0), x.max(0).values, x.sort(0).values, x.cumsum(0)):
+        assert y.shape == () and y.item() == 2.0
+    assert x.scatter_add(0, index, leaf(np.array(3.0))).item() == 5.0
+    assert x.unsqueeze(0).shape == (1,) and x.flatten().shape == (1,) and x.squeeze(0).shape == ()
+
+
+def test_cat_skips_the_empty_start_of_a_loop() -> None:
+    x = leaf(np.ones((2, 3)))
+    same(minidl.cat([minidl.zeros(0, dtype=minidl.float64), x], 1), np.ones((2, 3)))
+    assert minidl.cat([minidl.zeros(0), minidl.zeros(0)]).shape == (0,)
+
+
+def test_take_along_dim_counts_from_the_end_too() -> None:
+    a = np.arange(6.0).reshape(2, 3)
+    same(leaf(a).take_along_dim(minidl.tensor([[-1], [0]]), 1), np.array([[2.0], [3.0]]))
+    with pytest.raises(IndexError, match="out of range"):
+        leaf(a).take_along_dim(minidl.tensor([[-4], [0]]), 1)
+
+
+def test_variance_of_all_by_a_bare_bool() -> None:
+    a = np.array([[1.0, 2.0], [4.0, 8.0]])
+    same(leaf(a).var(False), a.var())
+    same(minidl.std(leaf(a), True), a.std(ddof=1))

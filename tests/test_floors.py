@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A file may import from floors below its own, and from its own floor.
 FLOORS = [
     ["kernels"],
-    ["function", "mode", "dtypes", "axes", "random"],
+    ["function", "hooks", "mode", "dtypes", "axes", "random"],
     ["primitives"],
     ["walk"],
     ["operators"],

@@ -70,7 +70,8 @@ def test_uniform_and_normal(generator):
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "a", "b"), [(0, 1, -2, 2), (1, 2, 0, 100), (0, 1, 1, 1.5), (5, 0.1, 4.9, 4.95), (0, 1, 2, 9)]
+    ("mean", "std", "a", "b"),
+    [(0, 1, -2, 2), (1, 2, 0, 100), (0, 1, 1, 1.5), (5, 0.1, 4.9, 4.95), (0, 1, 2, 9), (0, 1, -1, math.inf)],
 )
 def test_trunc_normal_has_the_moments_of_the_truncated_distribution(mean, std, a, b, generator):
     t = init.trunc_normal_(minidl.empty(N, dtype=minidl.float64), mean, std, a, b, generator)

@@ -285,6 +285,10 @@ def test_losses(reduction):
         nn.HuberLoss(reduction, 0.5)(minidl.tensor(x), minidl.tensor(y)),
         reduce(np.where(d <= 0.5, d**2 / 2, 0.5 * (d - 0.25)), reduction),
     )
+    weight, positive = RNG.uniform(0.5, 2, (2, 3))
+    bce = -weight * (positive * q * np.log(p) + (1 - q) * np.log(1 - p))
+    loss = nn.BCEWithLogitsLoss(minidl.tensor(weight), reduction=reduction, pos_weight=minidl.tensor(positive))
+    assert_equal(loss(minidl.tensor(np.log(p / (1 - p))), minidl.tensor(q)), reduce(bce, reduction), 1e-9)
 
     labels = np.array([2, 0, 1, 2])
     weight = np.array([1.0, 2.0, 0.5])

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
@@ -331,6 +331,7 @@ def test_indices_are_legal(data) -> None:
 
 
 @pytest.mark.parametrize("name", ["conv2d", "max_pool2d", "avg_pool2d", "linear", "cross_entropy"])
+@settings(max_examples=20)
 @given(data=st.data())
 def test_drawn_arguments(name: str, data) -> None:
     """Every operation of a convolutional network, at whatever the strategies come up with."""

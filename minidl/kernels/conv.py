@@ -135,7 +135,7 @@ def framed(x: np.ndarray, frame: Padding) -> np.ndarray:
 
 
 def pack_rows(matrices: np.ndarray) -> np.ndarray:
-    """Matrices (n, height, depth) as the tile reads them: (n, blocks of rows, depth, rows), flat; missing rows are 0."""
+    """Matrices (n, height, depth) as the tile reads them: (n, blocks, depth, rows), flat; missing rows are 0."""
     rows, _ = tile_shape(matrices.dtype)
     n, height, depth = matrices.shape
     blocks = -(-height // rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+
+from minidl.hooks import RemovableHandle
 
 KEYS = itertools.count()
 
@@ -21,26 +22,7 @@ class Hooks(OrderedDict[int, tuple[Callable[..., Any], bool]]):
         key = next(KEYS)
         self[key] = (hook, with_kwargs)
         self.move_to_end(key, last=not prepend)
-        return RemovableHandle(self, key)
-
-
-class RemovableHandle:
-    """Takes a hook off again: by `handle.remove()`, or at the end of a `with` block."""
-
-    def __init__(self, hooks: Hooks, key: int) -> None:
-        self.hooks, self.key = weakref.ref(hooks), key
-
-    def remove(self) -> None:
-        """Take the hook off; a second time does nothing."""
-        hooks = self.hooks()
-        if hooks is not None:
-            hooks.pop(self.key, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
+        return RemovableHandle(lambda: self.pop(key, None))
 
 
 def call_with_hooks(module: Any, before: Hooks, after: Hooks, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

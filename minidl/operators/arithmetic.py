@@ -1,9 +1,8 @@
-"""Elementwise arithmetic, comparison and mathematics, and products of matrices."""
+"""Elementwise arithmetic and mathematics, and products of matrices."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +67,8 @@ class Arithmetic:
         """A number or an ndarray as a Tensor; a number takes our dtype, unless it is a float and we are int."""
         if isinstance(other, np.ndarray) and other.ndim:
             return type(self)._from_user(other)
+        if not isinstance(other, int | float | np.ndarray | np.generic):
+            raise TypeError(f"an operand must be a Tensor, an ndarray or a number, not {type(other).__name__}")
         fraction = isinstance(other, float | np.floating) or getattr(other, "dtype", bool_).kind == "f"
         dtype = self._array.dtype
         if dtype.kind != "f" and fraction:
@@ -80,8 +81,6 @@ class Arithmetic:
         """Whether `other` is a Python number that leaves our dtype as it is: no second operand need be kept."""
         kind = type(other)
         return (kind is float or kind is int) and self._array.dtype.kind == "f"
-
-    # Operators
 
     def __add__(self, other: Operand) -> Tensor:
         if self._is_plain(other):
@@ -136,81 +135,6 @@ class Arithmetic:
     def __abs__(self) -> Tensor:
         return self._apply(Abs(), self)
 
-    # Comparisons and bits: no gradient
-
-    def _without_gradient(self, name: str, ufunc: Callable[..., Any], other: Operand) -> Any:
-        if not isinstance(other, Arithmetic):
-            if not isinstance(other, int | float | np.ndarray | np.generic):
-                return NotImplemented
-            other = self._operand(other)
-        a, b = self._array, other._array
-        broadcast_shapes(name, a.shape, b.shape)
-        dtype = common_dtype(name, a, b)
-        with np.errstate(all="ignore"):
-            return self._constant(np.asarray(ufunc(a.astype(dtype, copy=False), b.astype(dtype, copy=False))))
-
-    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        """Where self == other, elementwise."""
-        return self._without_gradient("eq", np.equal, other)
-
-    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        """Where self != other, elementwise."""
-        return self._without_gradient("ne", np.not_equal, other)
-
-    def __lt__(self, other: Operand) -> Tensor:
-        """Where self < other, elementwise."""
-        return self._without_gradient("lt", np.less, other)
-
-    def __le__(self, other: Operand) -> Tensor:
-        """Where self <= other, elementwise."""
-        return self._without_gradient("le", np.less_equal, other)
-
-    def __gt__(self, other: Operand) -> Tensor:
-        """Where self > other, elementwise."""
-        return self._without_gradient("gt", np.greater, other)
-
-    def __ge__(self, other: Operand) -> Tensor:
-        """Where self >= other, elementwise."""
-        return self._without_gradient("ge", np.greater_equal, other)
-
-    def _bits(self, name: str, ufunc: Callable[..., Any], other: Operand) -> Any:
-        for x in (self, other):
-            if getattr(x, "dtype", int64).kind == "f" or isinstance(x, float):
-                raise TypeError(f"{name}: operands must be boolean or integer")
-        return self._without_gradient(name, ufunc, other)
-
-    def __and__(self, other: Operand) -> Tensor:
-        return self._bits("and", np.bitwise_and, other)
-
-    def __or__(self, other: Operand) -> Tensor:
-        return self._bits("or", np.bitwise_or, other)
-
-    def __xor__(self, other: Operand) -> Tensor:
-        return self._bits("xor", np.bitwise_xor, other)
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-
-    def __invert__(self) -> Tensor:
-        if self._array.dtype.kind == "f":
-            raise TypeError("invert: the operand must be boolean or integer")
-        return self._constant(np.asarray(np.invert(self._array)))
-
-    def isnan(self) -> Tensor:
-        """Where the value is NaN."""
-        return self._constant(np.asarray(np.isnan(self._array)))
-
-    def isinf(self) -> Tensor:
-        """Where the value is infinite."""
-        return self._constant(np.asarray(np.isinf(self._array)))
-
-    def isfinite(self) -> Tensor:
-        """Where the value is neither NaN nor infinite."""
-        return self._constant(np.asarray(np.isfinite(self._array)))
-
-    def logical_not(self) -> Tensor:
-        """Where the value is 0 or False."""
-        return self._constant(np.asarray(np.logical_not(self._array)))
-
     # The named forms
 
     def add(self, other: Operand, *, alpha: float = 1) -> Tensor:
@@ -240,8 +164,6 @@ class Arithmetic:
     def abs(self) -> Tensor:
         """|self|; the gradient at 0 is 0."""
         return self.__abs__()
-
-    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def maximum(self, other: Operand) -> Tensor:
         """The larger of both, elementwise; a tie gives each half of the gradient; NaN wins."""
@@ -347,14 +269,6 @@ class Arithmetic:
         return out if max is None else out.where((out <= max) | out.isnan(), max)
 
     clip = clamp
-
-    def logical_or(self, other: Operand) -> Tensor:
-        """Where either is true."""
-        return self._without_gradient("logical_or", np.logical_or, other)
-
-    def logical_and(self, other: Operand) -> Tensor:
-        """Where both are true."""
-        return self._without_gradient("logical_and", np.logical_and, other)
 
     def where(self, condition: Tensor, other: Operand) -> Tensor:
         """self where the condition holds, else other; all three broadcast."""

@@ -1,4 +1,4 @@
-"""Picking values and putting them back: t[...], t[...] = v, gather, masks; casts, and changes in place."""
+"""Picking values and putting them back: t[...], t[...] = v, gather, masks; values out, and casts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Indexing:
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
         """The part from `start` of `length` along a dim."""
         axis = norm_axis("narrow", dim, self.ndim)
-        n = self.size(axis)
+        if not self.ndim:
+            raise ValueError("narrow: a 0-dimensional Tensor has no dim to cut")
+        start, length, n = as_int("narrow", "start", start), as_int("narrow", "length", length), self.size(axis)
         if not -n <= start <= n or length < 0 or (start % (n or 1) + length > n and (start != n or length)):
             raise IndexError(f"narrow: start {start} and length {length} leave the dim of length {n}")
         start = start + n if start < 0 else start
@@ -70,6 +72,8 @@ class Indexing:
     def gather(self, dim: int, index: Tensor) -> Tensor:
         """out[i][j] = self[index[i][j]][j] for dim 0, and so on for others."""
         axis, index = self._gather_index("gather", dim, index, self.shape)
+        if not self.ndim:
+            return self.clone()
         return self._apply(Gather(index=index, axis=axis), self)
 
     def take_along_dim(self, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -80,13 +84,16 @@ class Indexing:
         lengths = list(np.broadcast_shapes(self.shape[:axis] + self.shape[axis + 1 :], drop(indices.shape, axis)))
         whole = [*lengths[:axis], self.shape[axis], *lengths[axis:]]
         picks = [*lengths[:axis], indices.shape[axis], *lengths[axis:]]
-        return self.expand(whole).gather(axis, indices.expand(picks))
+        indices = np.broadcast_to(np.asarray(indices), picks)
+        return self.expand(whole).gather(axis, np.where(indices < 0, indices + self.shape[axis], indices))
 
     def scatter_add(self, dim: int, index: Tensor, src: Tensor) -> Tensor:
         """self with `src` added: out[index[i][j]][j] += src[i][j] for dim 0, and so on for others."""
         axis, index = self._gather_index("scatter_add", dim, index, self.shape)
         if any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
             raise ValueError(f"scatter_add: index of shape {index.shape} is larger than src of shape {src.shape}")
+        if not self.ndim:
+            return self + src
         src = src[tuple(slice(n) for n in index.shape)]
         return self + self._apply(ScatterAdd(index=index, axis=axis, shape=self.shape), src)
 
@@ -98,8 +105,9 @@ class Indexing:
         lengths = list(zip(index.shape, shape, strict=False))
         if index.ndim != self.ndim or any(n > m for i, (n, m) in enumerate(lengths) if i != axis):
             raise ValueError(f"{name}: an index of shape {index.shape} does not go with shape {shape} along dim {axis}")
-        if index.size and not (index.min() >= 0 and index.max() < shape[axis]):
-            raise IndexError(f"{name}: an index is out of range 0..{shape[axis] - 1} along dim {axis}")
+        n = shape[axis] if shape else 1
+        if index.size and not (index.min() >= 0 and index.max() < n):
+            raise IndexError(f"{name}: an index is out of range 0..{n - 1} along dim {axis}")
         return axis, index
 
     def index_select(self, dim: int, index: Any) -> Tensor:
@@ -110,6 +118,8 @@ class Indexing:
             raise TypeError(f"index_select: the index must be a vector of integers, not {index.dtype} {index.shape}")
         if index.size and index.min() < 0:
             raise IndexError("index_select: an index is negative")
+        if not self.ndim:
+            return self.reshape(1)[np.atleast_1d(index)].reshape(())
         return self[(*(slice(None),) * axis, np.atleast_1d(index))]
 
     def masked_select(self, mask: Any) -> Tensor:
@@ -118,7 +128,9 @@ class Indexing:
         return self.expand(shape)[np.broadcast_to(np.asarray(mask), shape)]
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
-        """The Tensor with `value` where the mask is true."""
+        """The Tensor with `value`, a number or a 0-dimensional Tensor, where the mask is true."""
+        if getattr(value, "ndim", 0):
+            raise ValueError(f"masked_fill: value must have no dimensions, not shape {value.shape}")
         return self.where(~mask, value)
 
     # Values out
@@ -177,50 +189,6 @@ class Indexing:
     def type_as(self, other: Tensor) -> Tensor:
         """As the other's dtype."""
         return self.to(other.dtype)
-
-    # Changes in place
-
-    def copy_(self, other: Any) -> Tensor:
-        """Overwrite with another's values, which broadcast and are cast."""
-        other = other if isinstance(other, Indexing) else self._operand(other)
-        return self._assign(other.to(self.dtype).expand(self.shape))
-
-    def fill_(self, value: Any) -> Tensor:
-        """Overwrite with one value."""
-        return self.copy_(value)
-
-    def zero_(self) -> Tensor:
-        """Overwrite with 0."""
-        return self.fill_(0)
-
-    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """self += alpha · other."""
-        return self._assign(self._in_place().add(other, alpha=alpha))
-
-    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """self -= alpha · other."""
-        return self._assign(self._in_place().sub(other, alpha=alpha))
-
-    def mul_(self, other: Any) -> Tensor:
-        """self *= other."""
-        return self._assign(self._in_place() * other)
-
-    def div_(self, other: Any) -> Tensor:
-        """self /= other."""
-        return self._assign(self._in_place() / other)
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        """Clamp in place."""
-        return self._assign(self._in_place().clamp(min, max))
-
-    def masked_fill_(self, mask: Any, value: Any) -> Tensor:
-        """Overwrite with `value` where the mask is true."""
-        return self._assign(self._in_place().masked_fill(mask, value))
-
-    __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
-
-    def __ipow__(self, other: Any) -> Tensor:
-        return self._assign(self._in_place() ** other)
 
 
 def plain_key(key: Any) -> Any:

@@ -60,6 +60,8 @@ class Reductions:
     ) -> Tensor:
         """The variance Σ (x - mean)² / (n - correction); correction is 1 by default, 0 with unbiased=False."""
         require_float("var", input=self)
+        if isinstance(dim, bool):  # PyTorch's other form, var(unbiased)
+            dim, unbiased = None, dim
         if correction is None:
             correction = 1 if unbiased else 0
         axes = norm_axes("var", dim if axis is None else axis, self._array.ndim)

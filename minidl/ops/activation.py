@@ -101,7 +101,7 @@ def prelu_samples(rng: np.random.Generator) -> Iterator[Sample]:
 
 @operation(samples=prelu_samples)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where positive, else weight · x: a slope that is learnt, one for all or one for each channel (K. He et al., 2015).
+    """x where positive, else weight · x: a slope that is learnt, for all or for each channel (K. He et al., 2015).
 
     Args:
         input: (N, C, ...), or of any shape for one slope.

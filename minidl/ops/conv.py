@@ -131,7 +131,7 @@ def conv2d(
     named = f"(x: N={N} C={C} H={H} W={W}, weight: K={K} C={c} R={R} S={S}, groups={groups})"
     if groups < 1 or K % groups or K == 0:
         raise ValueError(f"conv2d: groups must be positive and divide the number of filters {named}")
-    if C != c * groups:
+    if c * groups != C:
         raise ValueError(f"conv2d: weight expects {c * groups} input channels but x has {C} {named}")
     if bias is not None and bias.shape != (K,):
         raise ValueError(f"conv2d: bias must have shape ({K},), not {bias.shape} {named}")

@@ -44,9 +44,11 @@ class CrossEntropy(Function):
         g = g[:, None]
         gx = gt = None
         if self.needs[0]:
-            gx = self.probabilities * t.sum(1, keepdims=True)
+            total = t.sum(1, keepdims=True)
+            gx = self.probabilities * total
             gx -= t
-            gx *= g
+            gx *= np.where(total == 0, 0, g)  # a row that counts nothing, though the mean of nothing be NaN
+            gx[~t.any(1)] = 0  # ignored rows, also where all are and g, divided by their count, is infinite
         if self.needs[1]:
             scores = shifted(x, 1)
             gt = -g * (scores - np.log(np.exp(scores).sum(1, keepdims=True)))

@@ -113,7 +113,6 @@ class AvgPool2d(Function):
     gx[n, c, h, w] = Σ over the windows (p, q) that hold (h, w) of g[n, c, p, q] / count[p, q].
     """
 
-    keeps_inputs = False
     definition = staticmethod(avg_pool2d_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:

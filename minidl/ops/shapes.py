@@ -195,8 +195,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             [1., 1.]])
     """
     tensors = joined("cat", tensors)
+    # PyTorch's exception: a Tensor of shape (0,), the usual start of a loop that joins, goes with every shape.
+    tensors = [t for t in tensors if t.shape != (0,)] or tensors[:1]
     shapes = [t.shape for t in tensors]
-    if any(not shape for shape in shapes):
+    if () in shapes:
         raise ValueError("cat: a 0-dimensional Tensor cannot be joined; use stack")
     axis = norm_axis("cat", dim, tensors[0].ndim)
     if len({(*shape[:axis], -1, *shape[axis + 1 :]) for shape in shapes}) > 1:

@@ -54,8 +54,8 @@ def logsigmoid(input: Tensor) -> Tensor:
     """log sigmoid(x) = min(x, 0) - log(1 + e^-|x|).
 
     >>> import minidl, minidl.nn.functional as F
-    >>> F.logsigmoid(minidl.tensor([-1000.0, 1000.0]))
-    tensor([-1000.,     0.])
+    >>> F.logsigmoid(minidl.tensor([-1000.0, -500.0]))
+    tensor([-1000.,  -500.])
     """
     return -softplus(-checked("logsigmoid", input), threshold=math.inf)
 
@@ -158,7 +158,7 @@ def selu(input: Tensor) -> Tensor:
 
 
 class Silu(Primitive):
-    """y = x · σ(x); y' = σ + x σ (1 - σ) = σ (1 + x (1 - σ))."""
+    """y = x · σ(x) with σ' = σ (1 - σ), so by the product rule y' = σ + x σ (1 - σ) = σ (1 + x (1 - σ))."""
 
     keeps_inputs = True
 

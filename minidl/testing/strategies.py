@@ -210,7 +210,7 @@ def cross_entropy_arguments(draw: Any) -> Sample:
         "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
         "label_smoothing": draw(st.sampled_from([0.0, 0.0, 0.1])),
     }
-    if draw(st.booleans()) and target.size > 1:
+    if draw(st.booleans()) and target.size > 1 and classes > 1:
         options["ignore_index"] = int(target.flat[0])
         target.flat[-1] = (target.flat[0] + 1) % classes  # of all ignored, the mean is NaN
     return Sample(draw(arrays((batch, classes, *rest))), target, **options)
