@@ -37,13 +37,14 @@ def conv2d_forward(
     P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
     Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
     y = np.empty((N, K, P, Q), x.dtype)
+    work = 2 * y.size * weight[0].size
     if not (x.size and y.size):
         y[...] = 0
     elif is_depthwise(weight, groups):
-        depthwise_forward_loops(x, contiguous(weight[:, 0]), y, *stride, *dilation)
+        depthwise_forward_loops(x, contiguous(weight[:, 0]), y, *stride, *dilation, work=work)
     else:
         packed = pack_rows(weight.reshape(groups, K // groups, -1))
-        forward_loops(x, packed, y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype))
+        forward_loops(x, packed, y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype), work=work)
     return y
 
 
@@ -59,28 +60,30 @@ def conv2d_input_gradient(
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, K, P, Q).
 
     With a stride of 1 it is a convolution again: of g in a frame of zeros, with the filters turned by 180° and their
-    two channel axes exchanged. Strides would put zeros between the values of g, and few channels leave a tile half
-    empty: there, the products of g with every tap are added to the places that the tap saw.
+    two channel axes exchanged. But strides would put zeros between the values of g, a filter as large as the image
+    would see little but the frame, and few channels leave a tile half empty: there, the products of g with every tap
+    are added to the places that the tap saw.
     """
     N, C, H, W = x_shape
     K, c, R, S = weight.shape
     (top, bottom), (left, right) = padding
     if not (g.size and weight.size and N * C * H * W):
         return np.zeros(x_shape, g.dtype)
+    work = 2 * g.size * weight[0].size
     if is_depthwise(weight, groups):
         gx = np.empty((N, C, top + H + bottom, left + W + right), g.dtype)
-        depthwise_input_gradient_loops(gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation)
+        depthwise_input_gradient_loops(gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation, work=work)
         return gx[:, :, top : top + H, left : left + W]
     rows, columns = tile_shape(g.dtype)
     by_group = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)  # (groups, c, K / groups, R, S)
-    if stride == (1, 1) and c >= rows:
+    if stride == (1, 1) and c >= rows and H * W <= 2 * g.shape[2] * g.shape[3]:
         turned = by_group[..., ::-1, ::-1].reshape(C, K // groups, R, S)
         below, beside = dilation[0] * (R - 1), dilation[1] * (S - 1)
         frame = (below - top, below - bottom), (beside - left, beside - right)
         return conv2d_forward(g, turned, (1, 1), frame, dilation, groups)
     packed = pack_rows(by_group.reshape(C, K // groups, R * S).swapaxes(1, 2))
     gx = np.zeros(x_shape, g.dtype)
-    scatter_loops(contiguous(g), packed, gx, R, S, *stride, top, left, *dilation, groups, rows, columns)
+    scatter_loops(contiguous(g), packed, gx, R, S, *stride, top, left, *dilation, groups, rows, columns, work=work)
     return gx
 
 
@@ -99,13 +102,14 @@ def conv2d_weight_gradient(
     if not (g.size and x.size and gw.size):
         return gw
     x, g = padded(x, padding), contiguous(g)
+    work = 2 * g.size * gw[0].size
     if is_depthwise(gw, groups):
-        depthwise_weight_gradient_loops(x, gw.reshape(K, R, S), g, *stride, *dilation)
+        depthwise_weight_gradient_loops(x, gw.reshape(K, R, S), g, *stride, *dilation, work=work)
         return gw
     rows, columns = tile_shape(g.dtype)
     depth, blocks = c * R * S, -(-(K // groups) // rows)
     sums = np.zeros((min(len(g), PARTS), groups, blocks * rows, -(-depth // columns) * columns), g.dtype)
-    weight_gradient_loops(g, x, sums, c, R, S, *stride, *dilation, rows, columns)
+    weight_gradient_loops(g, x, sums, c, R, S, *stride, *dilation, rows, columns, work=work)
     return sums.sum(0)[:, : K // groups, :depth].reshape(weight_shape)
 
 

@@ -15,6 +15,7 @@ once per machine, and says so. Four rules hold behind the door:
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -33,6 +34,10 @@ prange = range  # in plain Python; numba.prange once compiled
 
 # A sum may be added up in any order and products fused into it. NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz"})
+
+# Below so many operations (some 200 µs) a second thread gains little, and on a busy machine, where it has to wait for a
+# core while the first one waits for it, loses much: training LeNet on 8×8 digits took 20 s instead of 4.
+LITTLE = 1.2e7
 
 KERNELS: dict[str, Kernel] = {}
 
@@ -56,14 +61,17 @@ class Kernel:
         if example is not None:
             KERNELS[self.name] = self
 
-    def __call__(self, *args: Any) -> Any:
-        """Run on C-contiguous, writable arrays (see `contiguous`) and numbers; compiled for the first array's dtype."""
+    def __call__(self, *args: Any, work: float = math.inf) -> Any:
+        """Run on C-contiguous, writable arrays (see `contiguous`) and numbers; compiled for the first array's dtype.
+
+        `work` is about how many operations it will take: a little is not worth waking other threads for.
+        """
         with state.lock:
             serial = state.forked
             if (serial, args[0].dtype.char) not in self.ready:
                 return self.first_call(serial, args)
             if self.parallel and not serial:
-                use_threads()
+                use_threads(1 if work < LITTLE else get_num_threads())
             return self.dispatchers[serial](*args)
 
     def first_call(self, serial: bool, args: tuple[Any, ...]) -> Any:
@@ -78,7 +86,7 @@ class Kernel:
             if sum(dispatcher.stats.cache_misses.values()) > misses or not cache_folder():
                 say(f"compiled {self.name} for {args[0].dtype} in {time.perf_counter() - start:.1f} s")
         if self.parallel and not serial:
-            use_threads()
+            use_threads(get_num_threads())
         result = dispatcher(*args)
         self.ready.add((serial, args[0].dtype.char))
         return result
@@ -212,11 +220,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def use_threads() -> None:
+def use_threads(n: int) -> None:
     """Tell Numba how many threads this Python thread's kernels run on."""
-    if getattr(state.applied, "n", None) != state.threads or state.threads is None:
-        state.applied.n = get_num_threads()
-        numba().set_num_threads(state.applied.n)
+    if getattr(state.applied, "n", None) != n:
+        state.applied.n = n
+        numba().set_num_threads(n)
 
 
 @cache

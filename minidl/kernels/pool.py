@@ -18,7 +18,9 @@ def max_pool2d_forward(
     y = np.empty((*x.shape[:2], *output), x.dtype)
     index = np.empty(y.shape, np.int64)
     if y.size:
-        max_forward_loops(contiguous(x), y, index, *size, *stride, *padding, *dilation)
+        max_forward_loops(
+            contiguous(x), y, index, *size, *stride, *padding, *dilation, work=4 * y.size * size[0] * size[1]
+        )
     return y, index
 
 
@@ -26,7 +28,7 @@ def max_pool2d_backward(g: np.ndarray, index: np.ndarray, x_shape: tuple[int, ..
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
     gx = np.zeros(x_shape, g.dtype)
     if g.size:
-        max_backward_loops(contiguous(g), index, gx)
+        max_backward_loops(contiguous(g), index, gx, work=4 * gx.size)
     return gx
 
 
@@ -34,7 +36,7 @@ def avg_pool2d_forward(x: np.ndarray, counts: np.ndarray, size: Pair, stride: Pa
     """The sums of the windows (N, C, P, Q), divided by counts (P, Q)."""
     y = np.empty((*x.shape[:2], *counts.shape), x.dtype)
     if y.size:
-        avg_forward_loops(contiguous(x), counts, y, *size, *stride, *padding)
+        avg_forward_loops(contiguous(x), counts, y, *size, *stride, *padding, work=4 * y.size * size[0] * size[1])
     return y
 
 
@@ -44,7 +46,7 @@ def avg_pool2d_backward(
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
     gx = np.zeros(x_shape, g.dtype)
     if g.size:
-        avg_backward_loops(contiguous(g), counts, gx, *size, *stride, *padding)
+        avg_backward_loops(contiguous(g), counts, gx, *size, *stride, *padding, work=4 * g.size * size[0] * size[1])
     return gx
 
 
