@@ -113,8 +113,8 @@ class Function:
     def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
         """The same gradients as Tensors that can be differentiated again: through the definition."""
         self.check_unchanged()
-        if self.definition is None:
-            raise RuntimeError(f"{self.name}: has no definition, so its gradient cannot be differentiated again")
+        if self.definition is None or not self.keeps_inputs:
+            raise RuntimeError(f"{self.name}: has no definition on kept inputs to differentiate again")
         return tools.vjp(lambda *xs: type(self).definition(*xs, **self.options), tools.inputs(self), g)
 
     def as_tuple(self, grads: Any) -> tuple[Any, ...]:

@@ -125,6 +125,9 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             if x is None:
                 continue
             g = g if isinstance(g, Tensor) else from_result(np.asarray(g), None, Version())
+            if g.shape != x.shape or g.dtype != x.dtype:
+                arrived = f"a gradient of shape {g.shape}, {g.dtype}, arrived at"
+                raise RuntimeError(f"backward: {arrived} a Tensor of shape {x.shape}, {x.dtype}")
             if x.grad is None:
                 x.grad = g
             elif create_graph or x.grad.requires_grad:

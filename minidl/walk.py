@@ -69,7 +69,7 @@ def walk(
             if parent is None:
                 continue
             if gradient is not None:
-                deliver(parent, gradient, is_fresh(gradient, g, grads))
+                deliver(parent, gradient, is_fresh(gradient, g, grads, node))
             waiting[parent] -= 1
             if not waiting[parent]:
                 ready.append(parent)
@@ -78,11 +78,13 @@ def walk(
     return found
 
 
-def is_fresh(gradient: Any, g: Any, grads: tuple[Any, ...]) -> bool:
-    """Whether a gradient that backward returned is an array of its own: not `g`, not a view, not given out twice."""
+def is_fresh(gradient: Any, g: Any, grads: tuple[Any, ...], node: Function) -> bool:
+    """Whether a gradient is an array of its own: not `g`, not a view, not what the node kept, not given out twice."""
     if type(gradient) is not np.ndarray or gradient.base is not None or gradient is g:
         return False
-    return len(grads) == 1 or sum(other is gradient for other in grads) == 1
+    if any([gradient is x for x in node.inputs]):
+        return False
+    return len(grads) == 1 or sum([other is gradient for other in grads]) == 1
 
 
 def count_consumers(roots: Iterable[Function]) -> dict[Function, int]:

@@ -78,6 +78,14 @@ def test_a_dropped_graph_is_freed_at_once(walked: str, no_collector) -> None:
     assert [ref() for ref in nodes + tensors + arrays] == [None] * len(nodes + tensors + arrays)
 
 
+def test_a_leaf_is_freed_at_once(no_collector) -> None:
+    x = leaf(1.0)
+    (x * 2.0).backward()
+    refs = [weakref.ref(x), weakref.ref(x._array), weakref.ref(x.grad)]
+    del x
+    assert [ref() for ref in refs] == [None] * 3
+
+
 def test_backward_frees_what_it_has_passed(no_collector) -> None:
     x = leaf(1.0, 2.0)
     y = x.exp()

@@ -385,6 +385,8 @@ EQUATIONS = [
     ("i,j->ji", "i,j"),
     ("ij->", "ij"),
     ("zZ->Zz", "zZ"),
+    ("kj,ji", "kj,ji"),
+    ("kAj", "kAj"),
     ("iijj->ji", "iijj"),
 ]
 
@@ -404,6 +406,56 @@ def test_einsum_broadcasts_length_1() -> None:
     a, b = np.random.default_rng(0).standard_normal((2, 3, 3))
     same(minidl.einsum("ij,ij->ij", Tensor(a), leaf(b[:1])), a * b[:1])
     gradcheck(lambda x, y: minidl.einsum("ij,ij->j", x, y), [leaf(a), leaf(b[:, :1])])
+
+
+# The functions that NumPy has too
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"), [("constant", "constant"), ("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")]
+)
+def test_pad(mode: str, name: str) -> None:
+    a = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    for pads in ((1, 2), (0, 4), (3, 0, 2, 1), (1, 1, 0, 3)):
+        if mode in ("reflect", "circular") and max(pads) > 2 + (mode == "circular"):
+            pads = tuple(min(n, 2) for n in pads)
+        widths = [(0, 0)] * (4 - len(pads) // 2) + [pads[i : i + 2] for i in range(0, len(pads), 2)][::-1]
+        same(minidl.pad(leaf(a), pads, mode=mode), np.pad(a, widths, name))
+    same(minidl.pad(leaf(a), (1, 0), value=2.5), np.pad(a, [(0, 0)] * 3 + [(1, 0)], constant_values=2.5))
+    same(minidl.pad(leaf(a), (-1, -2)), a[..., 1:-2])
+    same(minidl.pad(leaf(a), (-1, 2, -1, 0)), np.pad(a[:, :, 1:, 1:], [(0, 0)] * 3 + [(0, 2)]))
+
+
+def test_functions_against_numpy() -> None:
+    a = np.random.default_rng(0).standard_normal((3, 4))
+    b, mask, x = a.T.copy(), a > 0, leaf(a)
+    same(minidl.tril(x, -1), np.tril(a, -1))
+    same(minidl.triu(x, 1), np.triu(a, 1))
+    same(minidl.tensordot(x, leaf(b), 1), np.tensordot(a, b, 1))
+    same(minidl.tensordot(x, leaf(b), ([0, 1], [1, 0])), np.tensordot(a, b, ([0, 1], [1, 0])))
+    same(minidl.outer(x[0], x[1]), np.outer(a[0], a[1]))
+    same(minidl.hstack([x, x[:, :1]]), np.hstack([a, a[:, :1]]))
+    same(minidl.hstack([x[0], x[0, 0]]), np.hstack([a[0], a[0, 0]]))
+    same(minidl.vstack([x[0], x]), np.vstack([a[0], a]))
+    same(minidl.masked_select(x, Tensor(mask)), a[mask])
+    same(minidl.masked_fill(x, Tensor(mask), 7.0), np.where(mask, 7.0, a))
+    same(minidl.where(Tensor(mask), 1.0, x), np.where(mask, 1.0, a))
+    same(minidl.where(Tensor(mask), x, x[0]), np.where(mask, a, a[0]))
+    same(minidl.nonzero(x > 0), np.argwhere(mask))
+    for got, expected in zip(minidl.nonzero(x > 0, as_tuple=True), np.nonzero(mask), strict=True):
+        same(got, expected)
+    same(minidl.index_select(x, 1, minidl.tensor([2, 0])), a[:, [2, 0]])
+    same(minidl.take_along_dim(x, Tensor(a.argsort(1)), 1), np.sort(a, 1))
+    same(minidl.one_hot(minidl.tensor([[2, 0]])), np.eye(3, dtype=np.int64)[[[2, 0]]])
+    same(minidl.narrow(x, 1, -2, 2), a[:, -2:])
+    for got, expected in zip(minidl.split(x, [1, 3], 1), np.split(a, [1], 1), strict=True):
+        same(got, expected)
+    for got, expected in zip(minidl.broadcast_tensors(x, x[0]), np.broadcast_arrays(a, a[0]), strict=True):
+        same(got, expected)
+    same(minidl.add(x, x, alpha=3), a + 3 * a)
+    same(minidl.logical_and(x > 0, x > 1), a > 1)
+    assert minidl.equal(x, leaf(a)) and not minidl.equal(x, x[0]) and not minidl.equal(x, x + 1.0)
+    assert minidl.allclose(x, x + 1e-9) and not minidl.allclose(x, x + 1.0)
 
 
 # PyTorch's edges

@@ -14,10 +14,12 @@ once per machine, and says so. Four rules hold behind the door:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -69,27 +71,30 @@ class Kernel:
         with state.lock:
             serial = state.forked
             if (serial, args[0].dtype.char) not in self.ready:
-                return self.first_call(serial, args)
+                self.prepare(serial, args)
             if self.parallel and not serial:
                 use_threads(1 if work < LITTLE else get_num_threads())
             return self.dispatchers[serial](*args)
 
-    def first_call(self, serial: bool, args: tuple[Any, ...]) -> Any:
-        """Compile for the arguments' types, or load from the cache, and run."""
-        dispatcher = self.dispatcher(serial)
-        compiling = hasattr(dispatcher, "stats")  # not with NUMBA_DISABLE_JIT=1
-        misses = sum(dispatcher.stats.cache_misses.values()) if compiling else 0
-        start = time.perf_counter()
-        if compiling:
-            from_types = tuple(numba().typeof(x) for x in args)
-            dispatcher.compile(from_types)
-            if sum(dispatcher.stats.cache_misses.values()) > misses or not cache_folder():
-                say(f"compiled {self.name} for {args[0].dtype} in {time.perf_counter() - start:.1f} s")
-        if self.parallel and not serial:
-            use_threads(get_num_threads())
-        result = dispatcher(*args)
+    def prepare(self, serial: bool, args: tuple[Any, ...]) -> None:
+        """Compile for the arguments' types, or load from the cache."""
+        if state.cut_short:
+            raise RuntimeError(
+                f"{self.name}: this process was forked while another thread compiled a kernel; "
+                "compile before forking (`minidl compile`), or start processes with 'spawn'"
+            )
+        state.compiler = threading.get_ident()
+        try:
+            with interrupts_wait():
+                dispatcher = self.dispatcher(serial)
+                if hasattr(dispatcher, "stats"):  # not with NUMBA_DISABLE_JIT=1
+                    misses, start = sum(dispatcher.stats.cache_misses.values()), time.perf_counter()
+                    dispatcher.compile(tuple(numba().typeof(x) for x in args))
+                    if sum(dispatcher.stats.cache_misses.values()) > misses or not cache_folder():
+                        say(f"compiled {self.name} for {args[0].dtype} in {time.perf_counter() - start:.1f} s")
+        finally:
+            state.compiler = None
         self.ready.add((serial, args[0].dtype.char))
-        return result
 
     def dispatcher(self, serial: bool) -> Any:
         """Numba's compiled form, with the helpers it calls and `prange` in the place of their plain names."""
@@ -112,7 +117,50 @@ class Kernel:
                     nogil=True,
                     error_model="numpy",
                 )
+            if folder and hasattr(self.dispatchers[serial], "_cache"):  # not with NUMBA_DISABLE_JIT=1
+                self.dispatchers[serial]._cache = ForgivingCache(self.dispatchers[serial]._cache)
         return self.dispatchers[serial]
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Answer Ctrl-C after the block: Numba, interrupted while it compiles, could not compile that kernel any more."""
+    main = threading.current_thread() is threading.main_thread()  # it alone receives signals
+    if not main or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    caught = []
+    before = signal.signal(signal.SIGINT, lambda *event: caught.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
+
+
+class ForgivingCache:
+    """Numba's cache of one kernel, to which a damaged file is as good as none and a full disk no reason to stop."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        try:
+            return self.cache.load_overload(signature, target)
+        except Exception:  # whatever unpickling half a file raises
+            with contextlib.suppress(OSError):
+                self.cache.flush()
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        try:
+            self.cache.save_overload(signature, compiled)
+        except OSError as error:
+            warn_not_kept(str(error))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cache, name)
 
 
 class Intrinsic:
@@ -172,6 +220,8 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.forked = False
+        self.compiler: int | None = None  # the thread that compiles
+        self.cut_short = False  # forked while another thread compiled: Numba would wait for that thread for ever
         self.threads: int | None = None
         self.applied = threading.local()  # Numba's number of threads belongs to a Python thread
 
@@ -180,19 +230,23 @@ state = State()
 
 
 def after_fork() -> None:
-    state.lock = threading.RLock()  # another thread of the parent may have held it
+    """In a forked child: another thread of the parent may have held our lock, or Numba's own, which we cannot renew."""
+    state.lock = threading.RLock()
     state.forked = state.forked or "numba" in sys.modules
+    state.cut_short = state.cut_short or state.compiler not in (None, threading.get_ident())
 
 
-os.register_at_fork(after_in_child=after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=after_fork)
 
 
 def get_num_threads() -> int:
     """How many threads kernels run on: what `set_num_threads` or MINIDL_NUM_THREADS said, else one per core."""
     if state.threads is None:
-        asked = os.environ.get("MINIDL_NUM_THREADS", "")
-        state.threads = int(asked) if asked.isdecimal() and int(asked) > 0 else available_cores()
-        state.threads = min(state.threads, most_threads())
+        asked = os.environ.get("MINIDL_NUM_THREADS") or str(most_threads())
+        if not asked.isdecimal() or int(asked) < 1:
+            raise ValueError(f"MINIDL_NUM_THREADS must be a positive integer, but is {asked!r}")
+        state.threads = min(int(asked), most_threads())
     return state.threads
 
 
@@ -270,9 +324,18 @@ def cache_folder() -> Path | None:
             probe.touch()
             probe.unlink()
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        warnings.warn(f"minidl: compiled kernels cannot be kept ({error}); set MINIDL_CACHE_DIR", stacklevel=2)
+        warn_not_kept(str(error))
         return None
     return folder
+
+
+@cache
+def warn_not_kept(error: str) -> None:
+    """Say once that the next process will compile again."""
+    warnings.warn(f"minidl: compiled kernels cannot be kept ({error}); set MINIDL_CACHE_DIR", stacklevel=3)
+
+
+SHAPE_NO_CODE = {"NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR"}
 
 
 def cache_key() -> str:
@@ -286,7 +349,7 @@ def cache_key() -> str:
         llvm().get_host_cpu_name(),
         llvm().get_host_cpu_features().flatten(),
         os.environ.get("MINIDL_SIMD", ""),
-        *(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")),
+        *(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and k not in SHAPE_NO_CODE),
     ]
     digest = hashlib.sha256("\n".join(shapes).encode())
     for source in sorted(Path(__file__).parent.glob("**/*.py")):

@@ -28,7 +28,7 @@ def max_pool2d_backward(g: np.ndarray, index: np.ndarray, x_shape: tuple[int, ..
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
     gx = np.zeros(x_shape, g.dtype)
     if g.size:
-        max_backward_loops(contiguous(g), index, gx, work=4 * gx.size)
+        max_backward_loops(contiguous(g), contiguous(index), gx, work=4 * gx.size)
     return gx
 
 
@@ -36,7 +36,8 @@ def avg_pool2d_forward(x: np.ndarray, counts: np.ndarray, size: Pair, stride: Pa
     """The sums of the windows (N, C, P, Q), divided by counts (P, Q)."""
     y = np.empty((*x.shape[:2], *counts.shape), x.dtype)
     if y.size:
-        avg_forward_loops(contiguous(x), counts, y, *size, *stride, *padding, work=4 * y.size * size[0] * size[1])
+        work = 4 * y.size * size[0] * size[1]
+        avg_forward_loops(contiguous(x), contiguous(counts), y, *size, *stride, *padding, work=work)
     return y
 
 
@@ -46,7 +47,8 @@ def avg_pool2d_backward(
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
     gx = np.zeros(x_shape, g.dtype)
     if g.size:
-        avg_backward_loops(contiguous(g), counts, gx, *size, *stride, *padding, work=4 * g.size * size[0] * size[1])
+        work = 4 * g.size * size[0] * size[1]
+        avg_backward_loops(contiguous(g), contiguous(counts), gx, *size, *stride, *padding, work=work)
     return gx
 
 
@@ -60,7 +62,7 @@ def max_forward_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 @kernel(parallel=True, example=max_forward_example)
 def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignore[no-untyped-def]
-    """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, NaN above all."""
+    """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, or the last NaN."""
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
     for nc in prange(N * C):
@@ -83,7 +85,7 @@ def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignor
                 for h in range(top, bottom, dh):
                     for w in range(left, right, dw):
                         v = image[h, w]
-                        if v > value or (v != v and value == value):
+                        if v > value or v != v:
                             value, at = v, h * W + w
                 best[p, q], place[p, q] = value, at
 
