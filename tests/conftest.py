@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, settings
 import minidl
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", deadline=None, max_examples=40, suppress_health_check=SLOW)
-settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("default", deadline=None, max_examples=40, derandomize=True, suppress_health_check=SLOW)
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=SLOW)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 WRONG_BACKWARDS = pytest.StashKey[dict[str, bool]]()
 
