@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from minidl.axes import as_int
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import conv as kernels
@@ -127,6 +128,7 @@ def conv2d(
             "conv2d: input must be (N, C, H, W) or (C, H, W) and weight (K, C / groups, R, S), "
             f"but their shapes are {input.shape} and {weight.shape}"
         )
+    groups = as_int("conv2d", "groups", groups)
     (N, C, H, W), (K, c, R, S) = input.shape, weight.shape
     named = f"(x: N={N} C={C} H={H} W={W}, weight: K={K} C={c} R={R} S={S}, groups={groups})"
     if groups < 1 or K % groups or K == 0:

@@ -63,9 +63,10 @@ class BatchNorm(Function):
         axes = channel_axes(x.ndim)
         self.batch_mean, self.batch_variance = self.mean, self.variance
         if self.mean is None:
-            self.batch_mean = x.mean(axes)
+            n = x.dtype.type(max(x.size // max(x.shape[1], 1), 1))
+            self.batch_mean = x.sum(axes) / n
             centred = x - per_channel(self.batch_mean, x.ndim)
-            self.batch_variance = np.square(centred).mean(axes)
+            self.batch_variance = np.square(centred).sum(axes) / n
         self.inverse = 1 / np.sqrt(self.batch_variance + x.dtype.type(self.eps))
         scale = self.inverse if weight is None else self.inverse * weight
         y = (x - per_channel(self.batch_mean, x.ndim)) if self.mean is not None else centred
@@ -85,7 +86,7 @@ class BatchNorm(Function):
         if self.needs[0]:
             gx = g * per_channel(scale, x.ndim)
             if self.mean is None:
-                n = x.dtype.type(x.size // x.shape[1] or 1)
+                n = x.dtype.type(max(x.size // max(x.shape[1], 1), 1))
                 gx -= per_channel(scale * gb / n, x.ndim)
                 gx -= normed * per_channel(scale * gw / n, x.ndim)
         return gx, gw if self.needs[1] else None, gb if self.needs[2] else None

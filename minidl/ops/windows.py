@@ -9,6 +9,8 @@ from typing import Any
 from minidl.axes import as_int
 from minidl.tensor import Tensor
 
+MOST_PLACES = 2**40  # of an output; more than any memory holds
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 
@@ -55,4 +57,6 @@ def output_size(
                 f"(image {image}, padding {padding})"
             )
         counts.append(count)
+    if math.prod(counts) > MOST_PLACES:
+        raise ValueError(f"{name}: an output of {counts[0]} x {counts[1]} places is too large (padding {padding})")
     return counts[0], counts[1]
