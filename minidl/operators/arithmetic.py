@@ -240,6 +240,11 @@ class Arithmetic:
         require_float("sigmoid", input=self)
         return (self * 0.5).tanh() * 0.5 + 0.5
 
+    def relu(self) -> Tensor:
+        """max(x, 0), composed of primitives; the gradient at 0 is 0. `F.relu` is the fused one."""
+        require_float("relu", input=self)
+        return self.where(~(self <= 0), 0.0)
+
     def _step(self, ufunc: Any) -> Tensor:
         return self._apply(Step(compute=ufunc), self)
 

@@ -36,20 +36,20 @@ def off_kinks(rng: np.random.Generator) -> Iterator[Sample]:
 
 
 class Relu(Primitive):
-    """max(x, 0). Forward let positive values pass, so backward lets their gradient pass: gx = g · [y > 0]."""
+    """max(x, 0). Forward let positive values (and NaN) pass, so backward lets their gradient: gx = g · [not y <= 0]."""
 
     keeps_output = True
 
     @staticmethod
     def definition(x: Tensor) -> Tensor:
         """x where it is positive (or NaN), else 0."""
-        return x.where(~(x <= 0), 0.0)
+        return x.relu()
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(x, 0)
 
     def backward(self, g: Any) -> Any:
-        return g * (np.asarray(self.output) > 0)
+        return g * ~(np.asarray(self.output) <= 0)
 
 
 class LeakyRelu(Primitive):
