@@ -69,24 +69,19 @@ def max_forward_loops(x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignor
         n, c = nc // C, nc % C
         image, best, place = x[n, c], y[n, c], index[n, c]
         for p in range(P):
-            top = p * sh - ph
-            while top < 0:  # the first row of the window that is inside the image
-                top += dh
-            bottom = min(p * sh - ph + (R - 1) * dh + 1, H)
             for q in range(Q):
-                left = q * sw - pw
-                while left < 0:
-                    left += dw
-                right = min(q * sw - pw + (S - 1) * dw + 1, W)
-                if top >= bottom or left >= right:  # dilation can step over a small image: nothing but padding
-                    best[p, q], place[p, q] = -np.inf, -1
-                    continue
-                value, at = image[top, left], top * W + left
-                for h in range(top, bottom, dh):
-                    for w in range(left, right, dw):
-                        v = image[h, w]
-                        if v > value or v != v:
-                            value, at = v, h * W + w
+                best[p, q] = -np.inf
+                value, at = best[p, q], -1  # what stays if the window sees nothing but padding
+                for r in range(R):
+                    h = p * sh - ph + r * dh
+                    if 0 <= h < H:
+                        for s in range(S):
+                            w = q * sw - pw + s * dw
+                            if 0 <= w < W:
+                                v = image[h, w]
+                                better = (v > value) | (v != v) | (at < 0)
+                                value = v if better else value  # a choice, not a branch: a maximum is hard to predict
+                                at = h * W + w if better else at
                 best[p, q], place[p, q] = value, at
 
 
