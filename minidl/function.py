@@ -33,11 +33,8 @@ class Version:
     counter; what is kept of exposed memory is therefore also fingerprinted.
     """
 
-    __slots__ = ("count", "exposed")
-
-    def __init__(self, exposed: bool = False) -> None:
-        self.count = 0
-        self.exposed = exposed
+    count = 0
+    exposed = False
 
 
 def fingerprint(array: np.ndarray) -> int:
@@ -107,8 +104,10 @@ class Function:
 
     def gradients(self, g: Any) -> tuple[Any, ...]:
         """Gradients of the inputs as arrays, from `g`, the gradient of the output (`Slots` for several outputs)."""
-        self.check_unchanged()
-        return self.as_tuple(self.backward(*g.filled(self.outputs)) if type(g) is Slots else self.backward(g))
+        if self.released or self.watched:
+            self.check_unchanged()
+        grads = self.backward(*g.filled(self.outputs)) if type(g) is Slots else self.backward(g)
+        return grads if type(grads) is tuple and len(grads) == len(self.parents) else self.as_tuple(grads)
 
     def differentiable_gradients(self, g: Any, tools: TensorTools) -> tuple[Any, ...]:
         """The same gradients as Tensors that can be differentiated again: through the definition."""

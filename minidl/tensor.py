@@ -44,7 +44,8 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             self._array, self._version = data._array, data._version
         else:
             self._array = as_array(data)
-            self._version = Version(exposed=self._array is data or self._array.base is not None)
+            self._version = Version()
+            self._version.exposed = self._array is data or self._array.base is not None
         self._node: Function | None = None
         self._retained = False
         self.grad: Tensor | None = None

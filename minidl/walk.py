@@ -37,19 +37,8 @@ def walk(
     ours: set[Function] = set()  # nodes whose value is memory that nobody else refers to
     found: dict[Function, Any] = {}
 
-    def deliver(node: Function, g: Any, fresh: bool) -> None:
-        if node not in values:
-            values[node] = g
-            if fresh:
-                ours.add(node)
-        elif node in ours and type(g) is np.ndarray:
-            values[node] += g
-        else:
-            values[node] = values[node] + g
-            ours.add(node)
-
     for node, g in roots:
-        deliver(node, g, fresh=False)
+        values[node] = values[node] + g if node in values else g
     ready = [node for node, consumers in waiting.items() if consumers == 0]
 
     while ready:
@@ -68,8 +57,17 @@ def walk(
         for parent, gradient in zip(node.parents, grads, strict=False):
             if parent is None:
                 continue
-            if gradient is not None:
-                deliver(parent, gradient, is_fresh(gradient, g, grads, node))
+            if gradient is None:
+                pass
+            elif parent not in values:
+                values[parent] = gradient
+                if is_fresh(gradient, g, grads, node):
+                    ours.add(parent)
+            elif parent in ours and type(gradient) is np.ndarray:
+                values[parent] += gradient
+            else:
+                values[parent] = values[parent] + gradient
+                ours.add(parent)
             waiting[parent] -= 1
             if not waiting[parent]:
                 ready.append(parent)
@@ -82,8 +80,9 @@ def is_fresh(gradient: Any, g: Any, grads: tuple[Any, ...], node: Function) -> b
     """Whether a gradient is an array of its own: not `g`, not a view, not what the node kept, not given out twice."""
     if type(gradient) is not np.ndarray or gradient.base is not None or gradient is g:
         return False
-    if any([gradient is x for x in node.inputs]):
-        return False
+    for x in node.inputs:
+        if gradient is x:
+            return False
     return len(grads) == 1 or sum([other is gradient for other in grads]) == 1
 
 
