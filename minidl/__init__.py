@@ -32,7 +32,7 @@ from minidl.factories import (
     zeros,
     zeros_like,
 )
-from minidl.kernels.jit import get_num_threads, set_num_threads
+from minidl.kernels.threads import get_num_threads, set_num_threads
 from minidl.mode import definitions, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from minidl.ops.activation import relu
 from minidl.ops.comparison import (

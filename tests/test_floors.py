@@ -36,7 +36,7 @@ HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 # Imported where they are used, inside functions too: a training run works without them.
 OPTIONAL = {"tqdm", "matplotlib", "safetensors", "mpi4py", "torch", "numba", "llvmlite"}
-NUMBA = {"kernels/jit.py", "kernels/simd.py"}
+NUMBA = {"kernels/compiler.py", "kernels/jit.py", "kernels/launch.py", "kernels/simd.py"}
 
 
 def name_of(path: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl.kernels import conv, jit
+from minidl.kernels import conv, jit, threads
 
 FEW = settings(max_examples=60, deadline=None)
 DTYPES = ("float32", "float64")
@@ -167,8 +167,7 @@ def test_layouts_give_the_same_bits_and_are_left_alone(groups):
 
 def count_compiled():
     """How many forms of kernels Numba has compiled."""
-    dispatchers = [d for kernel in jit.KERNELS.values() for d in kernel.dispatchers.values()]
-    return sum(len(getattr(d, "signatures", ())) for d in dispatchers)
+    return sum(len(kernel.codes) for kernel in jit.KERNELS.values())
 
 
 def test_gradient_of_nothing_but_a_broadcast_scalar():
@@ -207,15 +206,15 @@ def test_empty_batch(groups, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 6])
 def test_the_same_bits_every_time_and_on_any_number_of_threads(groups, dtype, monkeypatch):
-    monkeypatch.setattr(jit, "LITTLE", 0)  # threads even for these few operations
+    monkeypatch.setattr(threads, "LITTLE", 0)  # threads even for these few operations
     arguments = problem(4, 5, 6 // groups, 13, 12, 12 // groups, 3, 3, (1, 1), ONE, (1, 1), groups, dtype)
-    before, results = jit.get_num_threads(), []
+    before, results = threads.get_num_threads(), []
     try:
-        for n in sorted({1, 2, jit.most_threads()} & set(range(1, jit.most_threads() + 1))):
-            jit.set_num_threads(n)
+        for n in sorted({1, 2, threads.most_threads()} & set(range(1, threads.most_threads() + 1))):
+            threads.set_num_threads(n)
             results += [kernels(*arguments), kernels(*arguments)]
     finally:
-        jit.set_num_threads(before)
+        threads.set_num_threads(before)
     for others in results[1:]:
         for first, other in zip(results[0], others, strict=True):
             np.testing.assert_array_equal(first, other)

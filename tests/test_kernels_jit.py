@@ -1,6 +1,6 @@
 """The door to Numba: when it compiles and what it says, the cache, threads, forks, interrupts, plain Python.
 
-Most tests run toy kernels in a process of their own: a copy of jit.py in an empty package, toy.py beside it.
+Most tests run toy kernels in a process of their own: a copy of jit.py and what it stands on in an empty package, toy.py beside it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 
 from minidl.kernels import conv, jit, pool  # noqa: F401 (conv and pool register their kernels)
+from minidl.kernels import threads as policy
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 SOURCES = Path(jit.__file__).parent
+DOOR = ("cache.py", "compiler.py", "jit.py", "launch.py", "threads.py")
 
 HELPER = """
-from minidl.kernels.jit import kernel
+from minidl.kernels.jit import helper
 
-@kernel()
+@helper()
 def twice(v):
     return 2 * v
 """
@@ -31,25 +33,23 @@ def twice(v):
 TOY = """
 import numpy as np
 from minidl.kernels.helper import twice
-from minidl.kernels.jit import kernel, prange
+from minidl.kernels.jit import kernel
 
-@kernel(parallel=True, example=lambda dtype: (np.ones((2, 3), dtype), np.zeros(2, dtype)))
-def sum_rows(x, y):
-    for i in prange(len(x)):
-        total = 0 * x[i, 0]
-        for v in x[i]:
-            total += twice(v)
-        y[i] = total
+@kernel(example=lambda dtype: (2, np.ones((2, 3), dtype), np.zeros(2, dtype)))
+def sum_rows(task, x, y):
+    total = 0 * x[task, 0]
+    for v in x[task]:
+        total += twice(v)
+    y[task] = total
 
-@kernel(parallel=True)
-def fill(x, value):
-    for i in prange(x.size):
-        x[i] = value
+@kernel(example=lambda dtype: (1, np.ones((1, 3), dtype), 1.0))
+def fill(task, x, value):
+    x[task] = value
 
 def run(rows=5):
     x = np.arange(rows * 7, dtype=np.float32).reshape(rows, 7)
     y = np.empty(rows, np.float32)
-    sum_rows(x, y)
+    sum_rows(rows, x, y)
     assert (y == 2 * x.sum(1)).all(), y
     return y
 """
@@ -57,11 +57,12 @@ def run(rows=5):
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A folder with minidl/kernels/{jit,helper,toy}.py."""
+    """A folder with minidl/kernels/toy.py and what it needs."""
     root = tmp_path_factory.mktemp("package")
     floor = root / "minidl" / "kernels"
     floor.mkdir(parents=True)
-    shutil.copy(SOURCES / "jit.py", floor)
+    for file in DOOR:
+        shutil.copy(SOURCES / file, floor)
     (floor / "helper.py").write_text(HELPER)
     (floor / "toy.py").write_text(TOY)
     for folder in (floor, floor.parent):
@@ -71,9 +72,9 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def warm(package, tmp_path_factory):
-    """A cache in which the toys are compiled, serially too."""
+    """A cache in which the toys are compiled."""
     folder = tmp_path_factory.mktemp("warm")
-    python(package, "toy.run()\njit.state.forked = True\ntoy.run()", folder)
+    python(package, "toy.run()", folder)
     return folder
 
 
@@ -82,7 +83,7 @@ def python(root, code, cache, expect=0, **settings):
     base = {name: value for name, value in os.environ.items() if not name.startswith(("MINIDL_", "NUMBA_"))}
     settings = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "MINIDL_CACHE_DIR": str(cache), **settings}
     environment = {name: value for name, value in (base | settings).items() if value is not None}
-    lines = "import os, signal, sys, threading, time\nimport numpy as np\nfrom minidl.kernels import jit, toy\n"
+    lines = "import os, signal, sys, threading, time\nimport numpy as np\nfrom minidl.kernels import jit, threads as policy, toy\n"
     done = subprocess.run(
         [sys.executable, "-c", lines + textwrap.dedent(code)],
         env=environment,
@@ -108,7 +109,7 @@ def test_compiles_once_per_machine_and_says_so(package, tmp_path):
     assert first.count("\n") == 1
     _, second = python(package, "toy.run()", tmp_path)
     assert second == ""
-    assert python(package, "toy.fill(np.ones(3), 2.0)", tmp_path, MINIDL_QUIET="1") == ("", "")
+    assert python(package, "toy.fill(3, np.ones((3, 1)), 2.0)", tmp_path, MINIDL_QUIET="1") == ("", "")
     _, more_threads = python(package, "toy.run()", tmp_path, NUMBA_NUM_THREADS="3")
     assert more_threads == "", "the number of threads does not shape the code"
 
@@ -117,7 +118,7 @@ def test_compiles_once_per_machine_and_says_so(package, tmp_path):
 def test_a_stale_kernel_is_impossible(package, tmp_path, changes):
     copy = tmp_path / "copy"
     shutil.copytree(package, copy)
-    code = "y = np.empty(1, np.float32); toy.sum_rows(np.ones((1, 4), np.float32), y); print(y[0])"
+    code = "y = np.empty(1, np.float32); toy.sum_rows(1, np.ones((1, 4), np.float32), y); print(y[0])"
     out, _ = python(copy, code, tmp_path / "cache")
     assert float(out) == 8
     if changes == "setting":
@@ -134,7 +135,7 @@ def test_a_stale_kernel_is_impossible(package, tmp_path, changes):
 
 def test_nothing_is_written_beside_the_sources(package, warm):
     files = {path.name for path in package.glob("**/*") if path.is_file()}
-    assert files == {"__init__.py", "helper.py", "jit.py", "toy.py"}
+    assert files == {"__init__.py", "helper.py", "toy.py", *DOOR}
 
 
 def test_cache_folders(package, tmp_path):
@@ -148,7 +149,7 @@ def test_cache_folders(package, tmp_path):
 def test_without_a_cache_kernels_work_and_one_warning_says_why(package, tmp_path):
     occupied = tmp_path / "file"
     occupied.touch()
-    _, said = python(package, "toy.run(); toy.fill(np.ones(3), 2.0)", occupied)
+    _, said = python(package, "toy.run(); toy.fill(3, np.ones((3, 1)), 2.0)", occupied)
     assert said.count("cannot be kept") == 1
     _, said = python(package, "toy.run()", None, MINIDL_CACHE_DIR=None, XDG_CACHE_HOME=None, HOME=str(occupied))
     assert said.count("cannot be kept") == 1
@@ -240,7 +241,7 @@ def test_multiprocessing_that_forks(package, warm):
 def test_fork_while_another_thread_compiles(package, warm):
     """The child must not wait for ever for a lock of Numba's, which a thread held that it does not have."""
     code = """
-        thread = threading.Thread(target=lambda: toy.sum_rows(np.ones((1, 1)), np.ones(1)))  # not in the cache
+        thread = threading.Thread(target=lambda: toy.sum_rows(1, np.ones((1, 1)), np.ones(1)))  # not in the cache
         thread.start()
         while jit.state.compiler is None and thread.is_alive(): time.sleep(0.001)
         time.sleep(0.1)
@@ -276,7 +277,7 @@ def test_an_interrupt_while_compiling(package, tmp_path, delay):
         except KeyboardInterrupt:
             print("interrupted")
         toy.run()
-        toy.sum_rows(np.ones((1, 1)), np.ones(1))
+        toy.sum_rows(1, np.ones((1, 1)), np.ones(1))
     """
     assert python(package, code, tmp_path)[0] == "interrupted\n"
 
@@ -284,12 +285,12 @@ def test_an_interrupt_while_compiling(package, tmp_path, delay):
 def test_an_interrupt_while_a_kernel_runs(package, warm):
     """It is answered after the kernel, whose output is then complete; the lock is free again."""
     code = """
-        x = np.zeros(30_000_000)
-        toy.fill(x, 1.0)
+        x = np.zeros((30, 1_000_000))
+        toy.fill(30, x, 1.0)
         threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             while True:
-                toy.fill(x, 2.0)
+                toy.fill(30, x, 2.0)
         except KeyboardInterrupt:
             print("interrupted", (x == 2).all())
         toy.run()
@@ -298,7 +299,7 @@ def test_an_interrupt_while_a_kernel_runs(package, warm):
 
 
 def test_plain_python(package, tmp_path):
-    code = "toy.run(); toy.fill(np.ones(3), 2.0); print(list(jit.compile_ahead((np.dtype('float32'),)))[0][0])"
+    code = "toy.run(); toy.fill(3, np.ones((3, 1)), 2.0); print(list(jit.compile_ahead((np.dtype('float32'),)))[0][0])"
     assert python(package, code, tmp_path, NUMBA_DISABLE_JIT="1") == ("sum_rows\n", "")
 
 
@@ -309,10 +310,10 @@ SETTINGS = [("3", "3"), ("99", "4"), ("", "4"), ("0", "ValueError"), ("two", "Va
 def test_the_number_of_threads_from_the_environment(package, warm, setting, expected):
     code = """
         try:
-            print(jit.get_num_threads())
+            print(policy.get_num_threads())
             import numba
             toy.run()
-            assert numba.get_num_threads() == jit.get_num_threads()
+            assert numba.get_num_threads() == policy.get_num_threads()
         except ValueError as error:
             assert "MINIDL_NUM_THREADS" in str(error)
             print("ValueError")
@@ -328,14 +329,14 @@ def test_every_thread_of_the_program_obeys_set_num_threads(package, warm):
         def look():
             toy.run()
             seen.append(numba.get_num_threads())
-        for n in (3, 1, 4):
-            jit.set_num_threads(n)
+        for n in (3, 2, 4):
+            policy.set_num_threads(n)
             look()
             thread = threading.Thread(target=look)
             thread.start(); thread.join()
         print(*seen)
     """
-    assert python(package, code, warm, NUMBA_NUM_THREADS="4")[0] == "3 3 1 1 4 4\n"
+    assert python(package, code, warm, NUMBA_NUM_THREADS="4")[0] == "3 3 2 2 4 4\n"
 
 
 @pytest.mark.parametrize(
@@ -343,17 +344,17 @@ def test_every_thread_of_the_program_obeys_set_num_threads(package, warm):
     [(0, ValueError), (-1, ValueError), (10**6, ValueError), (1.0, TypeError), (None, TypeError), (True, TypeError)],
 )
 def test_set_num_threads_refuses(n, error):
-    before = jit.get_num_threads()
+    before = policy.get_num_threads()
     with pytest.raises(error, match="set_num_threads"):
-        jit.set_num_threads(n)
-    assert jit.get_num_threads() == before
+        policy.set_num_threads(n)
+    assert policy.get_num_threads() == before
 
 
 def test_the_same_bits_on_one_to_five_threads():
     """More threads than this machine may have cores: a process of its own, with a pool of five."""
     code = """
         import sys, numpy as np
-        from minidl.kernels import conv, jit, pool
+        from minidl.kernels import conv, pool, threads as policy
         rng = np.random.default_rng(0)
         def everything():
             for groups, stride in ((1, (1, 1)), (1, (2, 1)), (8, (1, 2))):
@@ -367,9 +368,9 @@ def test_the_same_bits_on_one_to_five_threads():
             y, index = pool.max_pool2d_forward(x, (3, 3), (2, 2), (1, 1), (1, 1), (6, 7))
             yield y
             yield pool.max_pool2d_backward(y, index, x.shape)
-        results, jit.LITTLE = [], 0
+        results, policy.LITTLE = [], 0
         for n in range(1, 6):
-            jit.set_num_threads(n)
+            policy.set_num_threads(n)
             rng = np.random.default_rng(0)
             results.append(b"".join(a.tobytes() for a in everything()))
         print(len(set(results)))
@@ -383,7 +384,7 @@ def test_the_same_bits_on_one_to_five_threads():
 @pytest.mark.parametrize("flags", [{"nnan"}, {"ninf", "reassoc"}, {"fast"}])
 def test_fastmath_is_a_whitelist(flags):
     with pytest.raises(ValueError, match="whitelist"):
-        jit.kernel(fastmath=frozenset(flags))
+        jit.helper(fastmath=frozenset(flags))
 
 
 def test_every_kernel_compiles_ahead_for_both_dtypes_and_once():
@@ -392,5 +393,4 @@ def test_every_kernel_compiles_ahead_for_both_dtypes_and_once():
     assert [(name, dtype) for name, dtype, _ in done] == [(name, dtype) for name in jit.KERNELS for dtype in dtypes]
     assert all(seconds > 0 for *_, seconds in done)
     for kernel in jit.KERNELS.values():
-        for dispatcher in kernel.dispatchers.values():
-            assert len(getattr(dispatcher, "signatures", ())) <= len(dtypes), kernel.name
+        assert len(kernel.codes) <= len(dtypes), kernel.name

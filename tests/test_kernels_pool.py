@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl.kernels import jit, pool
+from minidl.kernels import jit, pool, threads
 
 FEW = settings(max_examples=80, deadline=None)
 DTYPES = ("float32", "float64")
@@ -210,26 +210,25 @@ def test_layouts_give_the_same_bits_and_are_left_alone():
 
 def count_compiled():
     """How many forms of kernels Numba has compiled."""
-    dispatchers = [d for kernel in jit.KERNELS.values() for d in kernel.dispatchers.values()]
-    return sum(len(getattr(d, "signatures", ())) for d in dispatchers)
+    return sum(len(kernel.codes) for kernel in jit.KERNELS.values())
 
 
 def test_overlapping_windows_add_up_the_same_on_any_number_of_threads(monkeypatch):
-    monkeypatch.setattr(jit, "LITTLE", 0)  # threads even for these few operations
+    monkeypatch.setattr(threads, "LITTLE", 0)  # threads even for these few operations
     rng = np.random.default_rng(1)
     x = rng.standard_normal((3, 5, 17, 18)).astype(np.float32)
     options, output = ((3, 3), (1, 1), (1, 1)), (17, 18)
     counts = np.full(output, 9, np.float32)
-    before, results = jit.get_num_threads(), []
+    before, results = threads.get_num_threads(), []
     try:
-        for n in range(1, min(jit.most_threads(), 4) + 1):
-            jit.set_num_threads(n)
+        for n in range(1, min(threads.most_threads(), 4) + 1):
+            threads.set_num_threads(n)
             y, index = pool.max_pool2d_forward(x, *options, (1, 1), output)
             back = pool.max_pool2d_backward(y, index, x.shape)
             avg = pool.avg_pool2d_forward(x, counts, *options)
             results.append((y, index, back, avg, pool.avg_pool2d_backward(avg, counts, x.shape, *options)))
     finally:
-        jit.set_num_threads(before)
+        threads.set_num_threads(before)
     for others in results[1:]:
         for first, other in zip(results[0], others, strict=True):
             np.testing.assert_array_equal(first, other)

@@ -21,7 +21,7 @@ from minidl.kernels.depthwise import (
     depthwise_input_gradient_loops,
     depthwise_weight_gradient_loops,
 )
-from minidl.kernels.jit import contiguous, kernel, prange
+from minidl.kernels.jit import contiguous, helper, kernel
 from minidl.kernels.simd import add_tile, set_tile, tile_shape
 
 Pair = tuple[int, int]
@@ -37,14 +37,17 @@ def conv2d_forward(
     P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
     Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
     y = np.empty((N, K, P, Q), x.dtype)
-    work = 2 * y.size * weight[0].size
+    work = y.size * weight[0].size // 25
     if not (x.size and y.size):
         y[...] = 0
     elif is_depthwise(weight, groups):
-        depthwise_forward_loops(x, contiguous(weight[:, 0]), y, *stride, *dilation, work=work)
+        depthwise_forward_loops(y.shape[0] * K, x, contiguous(weight[:, 0]), y, *stride, *dilation, work=work)
     else:
         packed = pack_rows(weight.reshape(groups, K // groups, -1))
-        forward_loops(x, packed, y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype), work=work)
+        stretches = -(-(P * Q) // (PLACES * tile_shape(x.dtype)[1]))
+        forward_loops(
+            N * groups * stretches, x, packed, y, R, S, *stride, *dilation, groups, *tile_shape(x.dtype), work=work
+        )
     return y
 
 
@@ -69,10 +72,12 @@ def conv2d_input_gradient(
     (top, bottom), (left, right) = padding
     if not (g.size and weight.size and N * C * H * W):
         return np.zeros(x_shape, g.dtype)
-    work = 2 * g.size * weight[0].size
+    work = g.size * weight[0].size // 25
     if is_depthwise(weight, groups):
         gx = np.empty((N, C, top + H + bottom, left + W + right), g.dtype)
-        depthwise_input_gradient_loops(gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation, work=work)
+        depthwise_input_gradient_loops(
+            N * C, gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation, work=work
+        )
         return gx[:, :, top : top + H, left : left + W]
     rows, columns = tile_shape(g.dtype)
     by_group = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)  # (groups, c, K / groups, R, S)
@@ -83,7 +88,9 @@ def conv2d_input_gradient(
         return conv2d_forward(g, turned, (1, 1), frame, dilation, groups)
     packed = pack_rows(by_group.reshape(C, K // groups, R * S).swapaxes(1, 2))
     gx = np.zeros(x_shape, g.dtype)
-    scatter_loops(contiguous(g), packed, gx, R, S, *stride, top, left, *dilation, groups, rows, columns, work=work)
+    scatter_loops(
+        N * C, contiguous(g), packed, gx, R, S, *stride, top, left, *dilation, groups, rows, columns, work=work
+    )
     return gx
 
 
@@ -102,14 +109,17 @@ def conv2d_weight_gradient(
     if not (g.size and x.size and gw.size):
         return gw
     x, g = padded(x, padding), contiguous(g)
-    work = 2 * g.size * gw[0].size
+    work = g.size * gw[0].size // 25
     if is_depthwise(gw, groups):
-        depthwise_weight_gradient_loops(x, gw.reshape(K, R, S), g, *stride, *dilation, work=work)
+        depthwise_weight_gradient_loops(K, x, gw.reshape(K, R, S), g, *stride, *dilation, work=work)
         return gw
     rows, columns = tile_shape(g.dtype)
     depth, blocks = c * R * S, -(-(K // groups) // rows)
     sums = np.zeros((min(len(g), PARTS), groups, blocks * rows, -(-depth // columns) * columns), g.dtype)
-    weight_gradient_loops(g, x, sums, c, R, S, *stride, *dilation, rows, columns, work=work)
+    lefts = np.empty((len(g), groups, blocks, g.shape[2] * g.shape[3], rows), g.dtype)
+    pack_lefts_loops(len(g) * groups, g, lefts, work=work)
+    tasks = sums.shape[0] * groups * (sums.shape[3] // columns)
+    weight_gradient_loops(tasks, lefts, x, sums, c, R, S, g.shape[3], *stride, *dilation, columns, work=work)
     return sums.sum(0)[:, : K // groups, :depth].reshape(weight_shape)
 
 
@@ -150,11 +160,11 @@ def pack_rows(matrices: np.ndarray) -> np.ndarray:
 
 def forward_example(dtype: np.dtype) -> tuple[Any, ...]:
     x, packed = np.ones((1, 1, 4, 4), dtype), pack_rows(np.ones((1, 1, 4), dtype))
-    return x, packed, np.ones((1, 1, 3, 3), dtype), 2, 2, 1, 1, 1, 1, 1, *tile_shape(dtype)
+    return 1, x, packed, np.ones((1, 1, 3, 3), dtype), 2, 2, 1, 1, 1, 1, 1, *tile_shape(dtype)
 
 
-@kernel(parallel=True, example=forward_example)
-def forward_loops(x, w, y, R, S, sh, sw, dh, dw, groups, rows, columns):  # type: ignore[no-untyped-def]
+@kernel(example=forward_example)
+def forward_loops(task, x, w, y, R, S, sh, sw, dh, dw, groups, rows, columns):  # type: ignore[no-untyped-def]
     """y[n, k, o] = Σ_d w[k, d] · X[d, o], a panel of windows (d, columns) at a time."""
     N, K, P, Q = y.shape
     _, C, H, W = x.shape
@@ -163,33 +173,32 @@ def forward_loops(x, w, y, R, S, sh, sw, dh, dw, groups, rows, columns):  # type
     blocks, stretch = (filters + rows - 1) // rows, PLACES * columns
     stretches = (places + stretch - 1) // stretch
     image, out = x.reshape(-1), y.reshape(-1)
-    for task in prange(N * groups * stretches):
-        n, group, begin = task // (groups * stretches), task // stretches % groups, task % stretches * stretch
-        panel = np.empty(depth * columns, x.dtype)
-        corner = np.empty(rows * columns, x.dtype)
-        offsets = np.empty(columns, np.int64)
-        for first in range(begin, min(begin + stretch, places), columns):
-            here = min(columns, places - first)
-            in_row = sw == 1 and first % Q + here <= Q
-            for j in range(here):  # where window first + j begins
-                offsets[j] = (first + j) // Q * sh * W + (first + j) % Q * sw
-            pack_windows(
-                image, (n * C + group * channels) * H * W, offsets, here, in_row, panel, channels, H, W, R, S, dh, dw
-            )
-            for block in range(blocks):
-                k = block * rows
-                w_start = (group * blocks + block) * depth * rows
-                y_start = (n * K + group * filters + k) * places + first
-                if here == columns and k + rows <= filters:
-                    set_tile(w, w_start, panel, 0, depth, out, y_start, places)
-                else:  # at the edge the tile is larger than what is left
-                    set_tile(w, w_start, panel, 0, depth, corner, 0, columns)
-                    for i in range(min(rows, filters - k)):
-                        for j in range(here):
-                            out[y_start + i * places + j] = corner[i * columns + j]
+    n, group, begin = task // (groups * stretches), task // stretches % groups, task % stretches * stretch
+    panel = np.empty(depth * columns, x.dtype)
+    corner = np.empty(rows * columns, x.dtype)
+    offsets = np.empty(columns, np.int64)
+    for first in range(begin, min(begin + stretch, places), columns):
+        here = min(columns, places - first)
+        in_row = sw == 1 and first % Q + here <= Q
+        for j in range(here):  # where window first + j begins
+            offsets[j] = (first + j) // Q * sh * W + (first + j) % Q * sw
+        pack_windows(
+            image, (n * C + group * channels) * H * W, offsets, here, in_row, panel, channels, H, W, R, S, dh, dw
+        )
+        for block in range(blocks):
+            k = block * rows
+            w_start = (group * blocks + block) * depth * rows
+            y_start = (n * K + group * filters + k) * places + first
+            if here == columns and k + rows <= filters:
+                set_tile(w, w_start, panel, 0, depth, out, y_start, places)
+            else:  # at the edge the tile is larger than what is left
+                set_tile(w, w_start, panel, 0, depth, corner, 0, columns)
+                for i in range(min(rows, filters - k)):
+                    for j in range(here):
+                        out[y_start + i * places + j] = corner[i * columns + j]
 
 
-@kernel()
+@helper()
 def pack_windows(image, start, offsets, here, in_row, panel, channels, H, W, R, S, dh, dw):  # type: ignore[no-untyped-def]
     """panel[d, j] = the value at d = (c, r, s) of the window that begins at offsets[j]."""
     columns = offsets.size
@@ -212,90 +221,101 @@ def pack_windows(image, start, offsets, here, in_row, panel, channels, H, W, R, 
 
 def scatter_example(dtype: np.dtype) -> tuple[Any, ...]:
     g, packed, gx = np.ones((1, 1, 3, 3), dtype), pack_rows(np.ones((1, 4, 1), dtype)), np.zeros((1, 1, 4, 4), dtype)
-    return g, packed, gx, 2, 2, 1, 1, 0, 0, 1, 1, 1, *tile_shape(dtype)
+    return 1, g, packed, gx, 2, 2, 1, 1, 0, 0, 1, 1, 1, *tile_shape(dtype)
 
 
-@kernel(parallel=True, example=scatter_example)
-def scatter_loops(g, w, gx, R, S, sh, sw, top, left, dh, dw, groups, rows, columns):  # type: ignore[no-untyped-def]
+@kernel(example=scatter_example)
+def scatter_loops(task, g, w, gx, R, S, sh, sw, top, left, dh, dw, groups, rows, columns):  # type: ignore[no-untyped-def]
     """gx[n, c, p·sh - top + r·dh, q·sw - left + s·dw] += Σ_k w[k, c, r, s] · g[n, k, p, q], one channel a task."""
     N, K, P, Q = g.shape
     _, C, H, W = gx.shape
     filters, places, taps = K // groups, P * Q, R * S
     blocks = (taps + rows - 1) // rows
     gradient = g.reshape(-1)
-    for task in prange(N * C):
-        n, channel = task // C, task % C
-        k = n * K + channel // (C // groups) * filters  # the first filter of the channel's group
-        image = gx[n, channel]
-        panel = np.empty(filters * columns, g.dtype)
-        products = np.empty(rows * columns, g.dtype)
-        h, v = np.empty(columns, np.int64), np.empty(columns, np.int64)
-        for first in range(0, places, columns):
-            here = min(columns, places - first)
-            for j in range(here):  # where window first + j begins
-                h[j], v[j] = (first + j) // Q * sh - top, (first + j) % Q * sw - left
-            for i in range(filters):
-                start = (k + i) * places + first
+    n, channel = task // C, task % C
+    k = n * K + channel // (C // groups) * filters  # the first filter of the channel's group
+    image = gx[n, channel]
+    panel = np.empty(filters * columns, g.dtype)
+    products = np.empty(rows * columns, g.dtype)
+    h, v = np.empty(columns, np.int64), np.empty(columns, np.int64)
+    for first in range(0, places, columns):
+        here = min(columns, places - first)
+        for j in range(here):  # where window first + j begins
+            h[j], v[j] = (first + j) // Q * sh - top, (first + j) % Q * sw - left
+        for i in range(filters):
+            start = (k + i) * places + first
+            for j in range(here):
+                panel[i * columns + j] = gradient[start + j]
+            for j in range(here, columns):
+                panel[i * columns + j] = 0
+        for block in range(blocks):
+            set_tile(w, (channel * blocks + block) * filters * rows, panel, 0, filters, products, 0, columns)
+            for i in range(min(rows, taps - block * rows)):
+                down, right = (block * rows + i) // S * dh, (block * rows + i) % S * dw
                 for j in range(here):
-                    panel[i * columns + j] = gradient[start + j]
-                for j in range(here, columns):
-                    panel[i * columns + j] = 0
-            for block in range(blocks):
-                set_tile(w, (channel * blocks + block) * filters * rows, panel, 0, filters, products, 0, columns)
-                for i in range(min(rows, taps - block * rows)):
-                    down, right = (block * rows + i) // S * dh, (block * rows + i) % S * dw
-                    for j in range(here):
-                        if 0 <= h[j] + down < H and 0 <= v[j] + right < W:
-                            image[h[j] + down, v[j] + right] += products[i * columns + j]
+                    if 0 <= h[j] + down < H and 0 <= v[j] + right < W:
+                        image[h[j] + down, v[j] + right] += products[i * columns + j]
+
+
+def lefts_example(dtype: np.dtype) -> tuple[Any, ...]:
+    rows, _ = tile_shape(dtype)
+    return 1, np.ones((1, 1, 3, 3), dtype), np.ones((1, 1, 1, 9, rows), dtype)
+
+
+@kernel(example=lefts_example)
+def pack_lefts_loops(task, g, lefts):  # type: ignore[no-untyped-def]
+    """g as the tile reads it: (N, groups, blocks, places, rows)."""
+    N, K, P, Q = g.shape
+    _, groups, blocks, places, rows = lefts.shape
+    n, group, filters = task // groups, task % groups, K // groups
+    gradient = g.reshape(-1)
+    for block in range(blocks):
+        left = lefts[n, group, block].reshape(-1)
+        here = min(rows, filters - block * rows)
+        for i in range(here):
+            start = (n * K + group * filters + block * rows + i) * places
+            for o in range(places):
+                left[o * rows + i] = gradient[start + o]
+        for i in range(here, rows):
+            for o in range(places):
+                left[o * rows + i] = 0
 
 
 def weight_gradient_example(dtype: np.dtype) -> tuple[Any, ...]:
     rows, columns = tile_shape(dtype)
-    g, x, sums = np.ones((1, 1, 3, 3), dtype), np.ones((1, 1, 4, 4), dtype), np.zeros((1, 1, rows, columns), dtype)
-    return g, x, sums, 1, 2, 2, 1, 1, 1, 1, rows, columns
+    lefts, x, sums = (
+        np.ones((1, 1, 1, 9, rows), dtype),
+        np.ones((1, 1, 4, 4), dtype),
+        np.zeros((1, 1, rows, columns), dtype),
+    )
+    return 1, lefts, x, sums, 1, 2, 2, 3, 1, 1, 1, 1, columns
 
 
-@kernel(parallel=True, example=weight_gradient_example)
-def weight_gradient_loops(g, x, sums, channels, R, S, sh, sw, dh, dw, rows, columns):  # type: ignore[no-untyped-def]
+@kernel(example=weight_gradient_example)
+def weight_gradient_loops(task, lefts, x, sums, channels, R, S, Q, sh, sw, dh, dw, columns):  # type: ignore[no-untyped-def]
     """sums[part, group, k, d] = Σ_no g[n, k, o] · X[d, o] over the images n of a part."""
-    N, K, P, Q = g.shape
+    N, groups, blocks, places, rows = lefts.shape
     _, C, H, W = x.shape
-    parts, groups, height, width = sums.shape
-    filters, places, depth = K // groups, P * Q, channels * R * S
-    blocks, panels = height // rows, width // columns
-    gradient, image, totals = g.reshape(-1), x.reshape(-1), sums.reshape(-1)
-
-    lefts = np.empty(N * groups * blocks * places * rows, g.dtype)  # g as the tile reads it: (places, rows)
-    for task in prange(N * groups):
-        n, group = task // groups, task % groups
+    parts, _, height, width = sums.shape
+    P, depth = places // Q, channels * R * S
+    panels = width // columns
+    left_values, image, totals = lefts.reshape(-1), x.reshape(-1), sums.reshape(-1)
+    part, group, d = task // (groups * panels), task // panels % groups, task % panels * columns
+    panel = np.empty(places * columns, x.dtype)
+    taps = np.zeros(columns, np.int64)
+    for j in range(min(columns, depth - d)):
+        c, r, s = (d + j) // (R * S), (d + j) // S % R, (d + j) % S
+        taps[j] = (c * H + r * dh) * W + s * dw
+    for n in range(part * N // parts, (part + 1) * N // parts):
+        start = (n * C + group * channels) * H * W
+        to = 0
+        for p in range(P):
+            for q in range(Q):
+                window = start + p * sh * W + q * sw
+                for j in range(columns):
+                    panel[to + j] = image[window + taps[j]]
+                to += columns
         for block in range(blocks):
-            to = (task * blocks + block) * places * rows
-            here = min(rows, filters - block * rows)
-            for i in range(here):
-                start = (n * K + group * filters + block * rows + i) * places
-                for o in range(places):
-                    lefts[to + o * rows + i] = gradient[start + o]
-            for i in range(here, rows):
-                for o in range(places):
-                    lefts[to + o * rows + i] = 0
-
-    for task in prange(parts * groups * panels):
-        part, group, d = task // (groups * panels), task // panels % groups, task % panels * columns
-        panel = np.empty(places * columns, g.dtype)
-        taps = np.zeros(columns, np.int64)
-        for j in range(min(columns, depth - d)):
-            c, r, s = (d + j) // (R * S), (d + j) // S % R, (d + j) % S
-            taps[j] = (c * H + r * dh) * W + s * dw
-        for n in range(part * N // parts, (part + 1) * N // parts):
-            start = (n * C + group * channels) * H * W
-            to = 0
-            for p in range(P):
-                for q in range(Q):
-                    window = start + p * sh * W + q * sw
-                    for j in range(columns):
-                        panel[to + j] = image[window + taps[j]]
-                    to += columns
-            for block in range(blocks):
-                left = ((n * groups + group) * blocks + block) * places * rows
-                total = ((part * groups + group) * height + block * rows) * width + d
-                add_tile(lefts, left, panel, 0, places, totals, total, width)
+            left = ((n * groups + group) * blocks + block) * places * rows
+            total = ((part * groups + group) * height + block * rows) * width + d
+            add_tile(left_values, left, panel, 0, places, totals, total, width)

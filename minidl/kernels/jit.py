@@ -1,83 +1,108 @@
-"""The one door to Numba: what a kernel is, when it is compiled, where it is kept, and who may run it.
+"""The one door to Numba: what a kernel is, when it is compiled, and who may run it.
 
-`@kernel` marks a function of loops. Importing it imports no Numba; the first call compiles it for the dtype it meets,
-once per machine, and says so. Four rules hold behind the door:
+`@kernel` marks a function of loops: one *task* of many, which threads take in turn. `@helper` marks a function that
+kernels call. Importing them imports no Numba; the first call of a kernel compiles it for the types it meets, once per
+machine, and says so. Three rules hold behind the door (a fourth, that no stale kernel is ever used, in `cache.py`):
 
-- **No stale kernel.** Numba's own cache does not see that a helper in another file changed. Ours lies in a folder
-  whose name is a hash of everything that shapes the code: all sources of this floor, versions, the processor.
 - **One parallel kernel at a time.** Numba's fallback threading layer aborts the process when two threads enter a
   parallel loop at once, so a lock lets one in after the other. They would only share the same cores anyway.
-- **A forked child runs serially.** GNU OpenMP aborts a forked child that enters a parallel loop, so there the same
-  loops are compiled without threads. Results are equal to the bit: threads never share an output.
+- **A forked child runs serially.** GNU OpenMP aborts a forked child that enters a parallel loop, so there the tasks
+  run one after the other. Results are equal to the bit: tasks never share an output.
 - **Whitelisted fast-math.** A kernel names the liberties that it allows; never that NaN and infinity do not exist.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
-import platform
 import signal
 import sys
 import threading
 import time
-import types
-import warnings
 from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-prange = range  # in plain Python; numba.prange once compiled
+from minidl.kernels import threads
+from minidl.kernels.cache import cache_folder
+from minidl.kernels.compiler import numba
+from minidl.kernels.launch import compiled_start, runner, task_code, with_names
 
 # A sum may be added up in any order and products fused into it. NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz"})
 
-# Below so many operations (some 200 µs) a second thread gains little, and on a busy machine, where it has to wait for a
-# core while the first one waits for it, loses much: training LeNet on 8×8 digits took 20 s instead of 4.
-LITTLE = 1.2e7
-
 KERNELS: dict[str, Kernel] = {}
 
 
-class Kernel:
-    """A function of loops that is compiled when it is first called."""
+class Compiled:
+    """A function of loops, in plain Python and, made when first asked for, compiled."""
+
+    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
+        self.function, self.fastmath = function, fastmath
+        self.name, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
+        self.made: Any = None
+
+    def dispatcher(self) -> Any:
+        """Numba's form, in which other compiled functions stand in the place of their plain names."""
+        if self.made is None:
+            names = dict(self.function.__globals__)
+            for name in self.function.__code__.co_names:
+                if isinstance(names.get(name), Compiled | Intrinsic):
+                    names[name] = names[name].dispatcher()
+            function = with_names(self.function, **names)
+            function.__defaults__ = self.function.__defaults__
+            self.made = numba().njit(function, fastmath=set(self.fastmath), nogil=True, error_model="numpy")
+        return self.made
+
+
+class Helper(Compiled):
+    """A function that kernels call. Called from elsewhere, it runs in plain Python."""
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class Kernel(Compiled):
+    """One task of a parallel loop: a function of the task's number and of what all tasks share."""
 
     def __init__(
         self,
         function: Callable[..., Any],
-        parallel: bool,
         fastmath: frozenset[str],
-        example: Callable[[np.dtype], tuple[Any, ...]] | None,
+        example: Callable[[np.dtype], tuple[Any, ...]],
     ) -> None:
-        self.function, self.parallel, self.fastmath, self.example = function, parallel, fastmath, example
-        self.name = function.__name__
-        self.__doc__ = function.__doc__
-        self.__wrapped__ = function
-        self.dispatchers: dict[bool, Any] = {}  # serial or not -> Numba's dispatcher
-        self.ready: set[tuple[bool, str]] = set()
-        if example is not None:
-            KERNELS[self.name] = self
+        super().__init__(function, fastmath)
+        self.example = example
+        self.codes: dict[tuple[Any, ...], Any] = {}  # kinds of arguments -> compiled code
+        KERNELS[self.name] = self
 
-    def __call__(self, *args: Any, work: float = math.inf) -> Any:
-        """Run on C-contiguous, writable arrays (see `contiguous`) and numbers; compiled for the first array's dtype.
+    def __call__(self, tasks: int, *args: Any, work: float = math.inf) -> None:
+        """Run tasks 0 ... tasks - 1, each with `args`: C-contiguous, writable arrays (see `contiguous`) and numbers.
 
-        `work` is about how many operations it will take: a little is not worth waking other threads for.
+        `work` is about how many nanoseconds that will take one thread: a little is not worth waking others for.
         """
+        kinds = tuple([(a.dtype.char, a.ndim, a.flags.carray) if type(a) is np.ndarray else type(a) for a in args])
         with state.lock:
-            serial = state.forked
-            if (serial, args[0].dtype.char) not in self.ready:
-                self.prepare(serial, args)
-            if self.parallel and not serial:
-                use_threads(1 if work < LITTLE else get_num_threads())
-            return self.dispatchers[serial](*args)
+            code = self.codes.get(kinds)
+            if code is None:
+                code = self.prepare(kinds, args)
+            if code is PLAIN:
+                for task in range(tasks):
+                    self.function(task, *args)
+                return
+            n = 1 if work < threads.LITTLE or tasks == 1 or state.forked else threads.get_num_threads()
+            if n > 1:
+                threads.use_threads(n)
+            compiled_start()(runner(n > 1), code.address, tasks, n, args)
 
-    def prepare(self, serial: bool, args: tuple[Any, ...]) -> None:
+    def prepare(self, kinds: tuple[Any, ...], args: tuple[Any, ...]) -> Any:
         """Compile for the arguments' types, or load from the cache."""
+        for i, kind in enumerate(kinds):
+            if type(kind) is tuple and not kind[2]:
+                raise ValueError(f"{self.name}: argument {i} must be C-contiguous, aligned and writable")
         if state.cut_short:
             raise RuntimeError(
                 f"{self.name}: this process was forked while another thread compiled a kernel; "
@@ -86,40 +111,93 @@ class Kernel:
         state.compiler = threading.get_ident()
         try:
             with interrupts_wait():
-                dispatcher = self.dispatcher(serial)
-                if hasattr(dispatcher, "stats"):  # not with NUMBA_DISABLE_JIT=1
-                    misses, start = sum(dispatcher.stats.cache_misses.values()), time.perf_counter()
-                    dispatcher.compile(tuple(numba().typeof(x) for x in args))
-                    if sum(dispatcher.stats.cache_misses.values()) > misses or not cache_folder():
-                        say(f"compiled {self.name} for {args[0].dtype} in {time.perf_counter() - start:.1f} s")
+                if numba().config.DISABLE_JIT:
+                    self.codes[kinds] = PLAIN
+                    return PLAIN
+                begin = time.perf_counter()
+                types = numba().typeof(args)
+                code = task_code(f"{self.name}_{'_'.join(map(short, kinds))}", self.dispatcher, types)
+                compiled_start().compile((*[numba().types.int64] * 4, types))
+                runner(parallel=False)
+                if not state.forked:
+                    runner(parallel=True)
+                if not code.cache_hits or not cache_folder():
+                    say(f"compiled {self.name} for {dtype_of(args)} in {time.perf_counter() - begin:.1f} s")
         finally:
             state.compiler = None
-        self.ready.add((serial, args[0].dtype.char))
+        self.codes[kinds] = code
+        return code
 
-    def dispatcher(self, serial: bool) -> Any:
-        """Numba's compiled form, with the helpers it calls and `prange` in the place of their plain names."""
-        if serial not in self.dispatchers:
-            code, names = self.function.__code__, dict(self.function.__globals__, prange=numba().prange)
-            for name in code.co_names:
-                if isinstance(names.get(name), Kernel | Intrinsic):
-                    names[name] = names[name].dispatcher(serial)
-            function = types.FunctionType(code, names, self.name, self.function.__defaults__)
-            function.__module__, function.__qualname__ = self.function.__module__, self.function.__qualname__
-            parallel = self.parallel and not serial
-            folder = cache_folder()
-            # Numba's index does not tell the serial from the parallel form, so each has a folder.
-            with numba_setting("CACHE_DIR", str(folder / ("parallel" if parallel else "serial")) if folder else ""):
-                self.dispatchers[serial] = numba().njit(
-                    function,
-                    parallel=parallel,
-                    fastmath=set(self.fastmath),
-                    cache=folder is not None,
-                    nogil=True,
-                    error_model="numpy",
-                )
-            if folder and hasattr(self.dispatchers[serial], "_cache"):  # not with NUMBA_DISABLE_JIT=1
-                self.dispatchers[serial]._cache = ForgivingCache(self.dispatchers[serial]._cache)
-        return self.dispatchers[serial]
+
+PLAIN = object()  # stands for a kernel's code under NUMBA_DISABLE_JIT=1
+
+
+def short(kind: Any) -> str:
+    """A kind of argument as part of a file's name."""
+    return f"{kind[0]}{kind[1]}" if type(kind) is tuple else kind.__name__
+
+
+def dtype_of(args: tuple[Any, ...]) -> Any:
+    """The dtype of the first array: what a kernel is compiled for, in a word."""
+    return next((a.dtype for a in args if isinstance(a, np.ndarray)), "numbers")
+
+
+class Intrinsic:
+    """An operation written in LLVM's own instructions, for kernels to call, and the same in plain Python."""
+
+    def __init__(self, build: Callable[[Any], Any], plain: Callable[..., Any]) -> None:
+        self.build, self.plain = build, plain
+        self.built: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        return self.plain(*args)
+
+    def dispatcher(self) -> Any:
+        """What stands in a compiled kernel for this: Numba's intrinsic."""
+        if self.built is None:
+            from llvmlite import ir
+            from numba.extending import intrinsic
+
+            self.built = self.build(SimpleNamespace(ir=ir, types=numba().types, intrinsic=intrinsic))
+        return self.built
+
+
+def kernel(
+    *, example: Callable[[np.dtype], tuple[Any, ...]], fastmath: frozenset[str] = FASTMATH
+) -> Callable[[Callable[..., Any]], Kernel]:
+    """Mark a function of loops as a kernel: one task, whose number is its first parameter.
+
+    Args:
+        example: from a dtype, a small call to compile it with ahead: the number of tasks and the other arguments.
+        fastmath: LLVM's liberties, of `FASTMATH` at most.
+    """
+    checked(fastmath)
+    return lambda function: Kernel(function, fastmath, example)
+
+
+def helper(*, fastmath: frozenset[str] = FASTMATH) -> Callable[[Callable[..., Any]], Helper]:
+    """Mark a function that kernels call. It keeps its own `fastmath` wherever it is called from."""
+    checked(fastmath)
+    return lambda function: Helper(function, fastmath)
+
+
+def checked(fastmath: frozenset[str]) -> None:
+    if not fastmath <= FASTMATH:
+        raise ValueError(f"kernel: fast-math flags {sorted(fastmath - FASTMATH)} are not on the whitelist")
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The array as kernels take it: C-contiguous, aligned and writable; itself if it is, else a copy."""
+    return array if array.flags.carray else np.array(array, order="C")
+
+
+def compile_ahead(dtypes: tuple[np.dtype, ...]) -> Iterator[tuple[str, np.dtype, float]]:
+    """Compile every kernel for the dtypes by running its example; yields name, dtype and seconds as it goes."""
+    for name, one in KERNELS.items():
+        for dtype in dtypes:
+            start = time.perf_counter()
+            one(*one.example(dtype))
+            yield name, dtype, time.perf_counter() - start
 
 
 @contextlib.contextmanager
@@ -139,91 +217,14 @@ def interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-class ForgivingCache:
-    """Numba's cache of one kernel, to which a damaged file is as good as none and a full disk no reason to stop."""
-
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    def load_overload(self, signature: Any, target: Any) -> Any:
-        try:
-            return self.cache.load_overload(signature, target)
-        except Exception:  # whatever unpickling half a file raises
-            with contextlib.suppress(OSError):
-                self.cache.flush()
-            return None
-
-    def save_overload(self, signature: Any, compiled: Any) -> None:
-        try:
-            self.cache.save_overload(signature, compiled)
-        except OSError as error:
-            warn_not_kept(str(error))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.cache, name)
-
-
-class Intrinsic:
-    """An operation written in LLVM's own instructions, for kernels to call, and the same in plain Python."""
-
-    def __init__(self, build: Callable[[Any], Any], plain: Callable[..., Any]) -> None:
-        self.build, self.plain = build, plain
-        self.built: Any = None
-
-    def dispatcher(self, serial: bool) -> Any:
-        """What stands in a kernel for this: Numba's intrinsic, or with NUMBA_DISABLE_JIT=1 the plain form."""
-        if numba().config.DISABLE_JIT:
-            return self.plain
-        if self.built is None:
-            from llvmlite import ir
-            from numba.extending import intrinsic
-
-            self.built = self.build(types.SimpleNamespace(ir=ir, types=numba().types, intrinsic=intrinsic))
-        return self.built
-
-
-def kernel(
-    *,
-    parallel: bool = False,
-    fastmath: frozenset[str] = FASTMATH,
-    example: Callable[[np.dtype], tuple[Any, ...]] | None = None,
-) -> Callable[[Callable[..., Any]], Kernel]:
-    """Mark a function of loops as a kernel.
-
-    Args:
-        parallel: run `prange` loops on all threads; each iteration must write to places of its own.
-        fastmath: LLVM's liberties, of `FASTMATH` at most.
-        example: from a dtype, small arguments to compile it with ahead; helpers that kernels call have none.
-    """
-    if not fastmath <= FASTMATH:
-        raise ValueError(f"kernel: fast-math flags {sorted(fastmath - FASTMATH)} are not on the whitelist")
-    return lambda function: Kernel(function, parallel, fastmath, example)
-
-
-def contiguous(array: np.ndarray) -> np.ndarray:
-    """The array as kernels take it: C-contiguous, aligned and writable; itself if it is, else a copy."""
-    return array if array.flags.carray else np.array(array, order="C")
-
-
-def compile_ahead(dtypes: tuple[np.dtype, ...]) -> Iterator[tuple[str, np.dtype, float]]:
-    """Compile every kernel for the dtypes by running its example; yields name, dtype and seconds as it goes."""
-    for name, one in KERNELS.items():
-        for dtype in dtypes:
-            start = time.perf_counter()
-            one(*one.example(dtype))
-            yield name, dtype, time.perf_counter() - start
-
-
 class State:
-    """What the process shares: the lock, whether it is a forked child, how many threads to use."""
+    """What the process shares: the lock, and whether it is a forked child."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.forked = False
         self.compiler: int | None = None  # the thread that compiles
         self.cut_short = False  # forked while another thread compiled: Numba would wait for that thread for ever
-        self.threads: int | None = None
-        self.applied = threading.local()  # Numba's number of threads belongs to a Python thread
 
 
 state = State()
@@ -238,123 +239,6 @@ def after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=after_fork)
-
-
-def get_num_threads() -> int:
-    """How many threads kernels run on: what `set_num_threads` or MINIDL_NUM_THREADS said, else one per core."""
-    if state.threads is None:
-        asked = os.environ.get("MINIDL_NUM_THREADS") or str(most_threads())
-        if not asked.isdecimal() or int(asked) < 1:
-            raise ValueError(f"MINIDL_NUM_THREADS must be a positive integer, but is {asked!r}")
-        state.threads = min(int(asked), most_threads())
-    return state.threads
-
-
-def set_num_threads(n: int) -> None:
-    """Run kernels on n threads; results are the same to the bit for any n.
-
-    Raises:
-        ValueError: n is not from 1 to the number of cores.
-    """
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise TypeError(f"set_num_threads: n must be an int, not {n!r}")
-    if not 1 <= n <= most_threads():
-        raise ValueError(f"set_num_threads: n must be from 1 to {most_threads()}, but is {n}")
-    state.threads = int(n)
-
-
-def most_threads() -> int:
-    """The size of Numba's pool: NUMBA_NUM_THREADS, or one per core."""
-    asked = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else available_cores()
-
-
-def available_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def use_threads(n: int) -> None:
-    """Tell Numba how many threads this Python thread's kernels run on."""
-    if getattr(state.applied, "n", None) != n:
-        state.applied.n = n
-        numba().set_num_threads(n)
-
-
-@cache
-def numba() -> Any:
-    """Numba, imported when the first kernel runs: it takes longer than all of minidl."""
-    import numba
-
-    return numba
-
-
-@cache
-def llvm() -> Any:
-    """LLVM's binding, which knows the processor."""
-    from llvmlite import binding
-
-    return binding
-
-
-class numba_setting:
-    """One of Numba's settings changed inside a `with` block and set back: the user's own kernels keep theirs."""
-
-    def __init__(self, name: str, value: Any) -> None:
-        self.name, self.value = name, value
-
-    def __enter__(self) -> None:
-        self.before = getattr(numba().config, self.name)
-        setattr(numba().config, self.name, self.value)
-
-    def __exit__(self, *exception: object) -> None:
-        setattr(numba().config, self.name, self.before)
-
-
-@cache
-def cache_folder() -> Path | None:
-    """Where compiled kernels are kept, made if need be; None, with one warning, where it cannot be written."""
-    asked = os.environ.get("MINIDL_CACHE_DIR")
-    try:
-        base = Path(asked or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl")
-        folder = base / cache_key()
-        for form in ("parallel", "serial"):
-            (folder / form).mkdir(parents=True, exist_ok=True)
-            probe = folder / form / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        warn_not_kept(str(error))
-        return None
-    return folder
-
-
-@cache
-def warn_not_kept(error: str) -> None:
-    """Say once that the next process will compile again."""
-    warnings.warn(f"minidl: compiled kernels cannot be kept ({error}); set MINIDL_CACHE_DIR", stacklevel=3)
-
-
-SHAPE_NO_CODE = {"NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR"}
-
-
-def cache_key() -> str:
-    """A hash of all that shapes the compiled code."""
-    shapes = [
-        platform.python_version(),
-        np.__version__,
-        numba().__version__,
-        str(llvm().llvm_version_info),
-        platform.machine(),
-        llvm().get_host_cpu_name(),
-        llvm().get_host_cpu_features().flatten(),
-        os.environ.get("MINIDL_SIMD", ""),
-        *(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and k not in SHAPE_NO_CODE),
-    ]
-    digest = hashlib.sha256("\n".join(shapes).encode())
-    for source in sorted(Path(__file__).parent.glob("**/*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()[:20]
 
 
 def say(line: str) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.jit import Intrinsic, llvm
+from minidl.kernels.compiler import llvm
+from minidl.kernels.jit import Intrinsic
 
 # Rows of the tile, and bytes of one row: AVX-512 has 32 registers of 64 bytes, AVX2 has 16 of 32, others 16 of 16.
 TILES = {"avx512": (12, 128), "avx2": (6, 64), "generic": (4, 32)}
