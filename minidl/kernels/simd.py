@@ -92,7 +92,20 @@ def llvm_tile(accumulate: bool) -> Any:
             a, b, depth = start_of(0, args[1]), start_of(2, args[3]), args[4]
             c_rows = [start_of(5, builder.add(args[6], builder.mul(args[7], index(i)))) for i in range(rows)]
             zero = ir.Constant(vector, None)
-            initial = [load_vector(row) for row in c_rows] if accumulate else [zero] * rows
+            initial = [zero] * rows
+            if accumulate:
+                prefetch = builder.module.declare_intrinsic(
+                    "llvm.prefetch.p0i8",
+                    (),
+                    ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()] + [ir.IntType(32)] * 3),
+                )
+                for row in c_rows:
+                    p = builder.bitcast(row, ir.IntType(8).as_pointer())
+                    for line in range(0, columns * scalar_bytes, 64):
+                        builder.call(
+                            prefetch,
+                            [builder.gep(p, [index(line)]), ir.IntType(32)(1), ir.IntType(32)(3), ir.IntType(32)(1)],
+                        )
 
             before = builder.block
             loop, after = builder.append_basic_block("tile"), builder.append_basic_block("tile_end")
@@ -119,6 +132,8 @@ def llvm_tile(accumulate: bool) -> Any:
             for result, start, end in zip(results, initial, updated, strict=True):
                 result.add_incoming(start, before)
                 result.add_incoming(end, loop)
+            if accumulate:
+                results = [builder.fadd(result, load_vector(row)) for row, result in zip(c_rows, results, strict=True)]
             for row, result in zip(c_rows, results, strict=True):
                 builder.store(result, builder.bitcast(row, vector.as_pointer()), align=scalar_bytes)
             return context.get_dummy_value()
@@ -134,3 +149,37 @@ def llvm_tile(accumulate: bool) -> Any:
 
 add_tile = Intrinsic(llvm_tile(accumulate=True), plain_tile(accumulate=True))
 set_tile = Intrinsic(llvm_tile(accumulate=False), plain_tile(accumulate=False))
+
+
+def llvm_constant(position: int) -> Any:
+    """From Numba's parts, the tile's number of rows (0) or columns (1) for an array's dtype, as a constant."""
+
+    def build(parts: Any) -> Any:
+        def size(typing, array):  # type: ignore[no-untyped-def]
+            def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return parts.ir.Constant(parts.ir.IntType(64), tile_shape(np.dtype(str(array.dtype)))[position])
+
+            return parts.types.int64(array), emit
+
+        return parts.intrinsic(size)
+
+    return build
+
+
+# Loops up to a constant are unrolled and vectorised, so kernels ask for the tile's shape where they use it.
+tile_rows = Intrinsic(llvm_constant(0), lambda array: tile_shape(array.dtype)[0])
+tile_columns = Intrinsic(llvm_constant(1), lambda array: tile_shape(array.dtype)[1])
+
+
+def llvm_index(parts: Any) -> Any:
+    """From Numba's parts, the same 64 bits, unsigned."""
+
+    def at(typing, i):  # type: ignore[no-untyped-def]
+        return parts.types.uint64(parts.types.int64), lambda context, builder, signature, args: args[0]
+
+    return parts.intrinsic(at)
+
+
+# x[at(i)] is x[i] for an i that is not negative: without Python's question whether to count from the end, which keeps
+# loops from being vectorised.
+at = Intrinsic(llvm_index, lambda i: i)

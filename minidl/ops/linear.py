@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
+from minidl.kernels.gemm import matmul
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
 
@@ -33,16 +34,14 @@ class Linear(Function):
     definition = staticmethod(linear_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-        y = x.reshape(-1, x.shape[-1]) @ weight.T if x.size else np.zeros((*x.shape[:-1], len(weight)), x.dtype)
-        if bias is not None:
-            y += bias
-        return y.reshape(*x.shape[:-1], len(weight))
+        return matmul(x, weight.T, bias) if x.ndim > 1 else matmul(x[None], weight.T, bias)[0]
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         x, weight, _ = self.inputs
-        rows, g = x.reshape(-1, weight.shape[1]) if weight.shape[1] else x, g.reshape(-1, len(weight))
-        gx = (g @ weight).reshape(x.shape) if self.needs[0] else None
-        gw = (g.T @ rows if x.size else np.zeros_like(weight)) if self.needs[1] else None
+        n = x.size // x.shape[-1] if x.shape[-1] else g.size // max(len(weight), 1)
+        rows, g = x.reshape(n, x.shape[-1]), g.reshape(n, len(weight))
+        gx = matmul(g, weight).reshape(x.shape) if self.needs[0] else None
+        gw = matmul(g.T, rows) if self.needs[1] else None
         gb = g.sum(0) if self.needs[2] else None
         return gx, gw, gb
 

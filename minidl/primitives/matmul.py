@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.function import Primitive, call
+from minidl.kernels import gemm
 from minidl.primitives.elementwise import unbroadcast
 
 
@@ -19,12 +20,26 @@ class MatMul(Primitive):
     keeps_inputs = True
 
     def forward(self, a: Any, b: Any) -> Any:
-        return np.matmul(a, b)
+        return gemm.matmul(a, b)
 
     def backward(self, g: Any) -> tuple[Any, Any]:
         a, b = self.inputs
+        if type(g) is np.ndarray:
+            return self.gradients_of_arrays(g, a, b)
         ga = unbroadcast(g @ b.swapaxes(-1, -2), a.shape) if self.needs[0] else None
         gb = unbroadcast(a.swapaxes(-1, -2) @ g, b.shape) if self.needs[1] else None
+        return ga, gb
+
+    def gradients_of_arrays(self, g: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[Any, Any]:
+        """The same on the kernel that forward used."""
+        ga = unbroadcast(gemm.matmul(g, b.swapaxes(-1, -2)), a.shape) if self.needs[0] else None
+        gb = None
+        if (
+            self.needs[1] and b.ndim == 2 and a.size and g.size
+        ):  # all leading dimensions of a and g are rows, and summed
+            gb = gemm.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+        elif self.needs[1]:
+            gb = unbroadcast(gemm.matmul(a.swapaxes(-1, -2), g), b.shape)
         return ga, gb
 
 
