@@ -43,7 +43,7 @@ def reference(x, weight, g, *geometry):
 def kernels(x, weight, g, *geometry):
     """(y, gx, gw) by the kernels."""
     return (
-        conv.conv2d_forward(x, weight, *geometry),
+        conv.conv2d_forward(x, weight, None, *geometry),
         conv.conv2d_input_gradient(g, weight, x.shape, *geometry),
         conv.conv2d_weight_gradient(g, x, weight.shape, *geometry),
     )

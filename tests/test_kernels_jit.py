@@ -361,7 +361,7 @@ def test_the_same_bits_on_one_to_five_threads():
                 x = rng.standard_normal((7, 8, 11, 13)).astype("float32")
                 w = rng.standard_normal((8, 8 // groups, 3, 3)).astype("float32")
                 geometry = stride, ((1, 1), (1, 1)), (1, 1), groups
-                y = conv.conv2d_forward(x, w, *geometry)
+                y = conv.conv2d_forward(x, w, None, *geometry)
                 yield y
                 yield conv.conv2d_input_gradient(y, w, x.shape, *geometry)
                 yield conv.conv2d_weight_gradient(y, x, w.shape, *geometry)

@@ -179,6 +179,7 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
     out = c.reshape(-1)[matrix * M * N :]
     right = np.empty(step * STRETCH * columns, b.dtype)
     corner = np.empty(rows * columns, b.dtype)
+    starts, steps = np.empty(rows, np.int64), np.arange(step) * rows
     begin, end = stretch * STRETCH * columns, min((stretch + 1) * STRETCH * columns, N)
     for d in range(0, K, step):
         depth = min(step, K - d)
@@ -193,13 +194,15 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
                 for panel in range(block, min(block + BLOCK, last)):
                     left, i = ((matrix * K + d) * panels + panel * depth) * rows, panel * rows
                     high = min(rows, M - i)
+                    for r in range(rows):
+                        starts[r] = left + r
                     if wide == columns and high == rows:
                         if d or add:
-                            add_tile(packed, left, right, panel_at, depth, out, i * N + j, N)
+                            add_tile(packed, starts, steps, 0, right, panel_at, depth, out, i * N + j, N)
                         else:
-                            set_tile(packed, left, right, panel_at, depth, out, i * N + j, N)
+                            set_tile(packed, starts, steps, 0, right, panel_at, depth, out, i * N + j, N)
                     else:  # at the edge the tile is larger than what is left
-                        set_tile(packed, left, right, panel_at, depth, corner, 0, columns)
+                        set_tile(packed, starts, steps, 0, right, panel_at, depth, corner, 0, columns)
                         put_corner(corner, out[i * N + j :], N, high, wide, d or add)
         if bias.size and d + depth == K:
             add_bias(out[begin:], N, bias[begin:end], first * rows, min(last * rows, M))

@@ -3,12 +3,13 @@
 A product of matrices C = A B spends all its time in loops that LLVM's vectoriser does not get right: to keep a
 processor busy, a block of C must stay in vector registers while many rank-1 updates are added to it,
 
-    for d in range(depth):  C[i, j] += A[d, i] * B[d, j]      for all i < rows, j < columns
+    for d in range(depth):  C[i, j] += A[i, d] * B[d, j]      for all i < rows, j < columns
 
 with `rows` broadcast scalars of A and `columns` neighbouring values of B at each step: rows · columns multiply-adds
 for rows + columns loads. Numba's `@intrinsic` lets us say so in LLVM's own terms, vectors of `columns` values; LLVM
-cuts them into the machine's registers. A and B come packed, so that each step reads what lies next: A as (depth, rows),
-B as (depth, columns).
+cuts them into the machine's registers. B comes packed as (depth, columns), so that each step reads what lies next. Of
+A single values are read, so it may lie anywhere: the place of A[i, d] is the sum of where row i starts and of a step
+that depends on d alone. That covers a matrix in either order, and the windows of an image as well.
 
 The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand.
 """
@@ -51,22 +52,22 @@ def tile_shape(dtype: np.dtype) -> tuple[int, int]:
 def plain_tile(accumulate: bool) -> Any:
     """The tile in plain Python, as the definition and for NUMBA_DISABLE_JIT=1."""
 
-    def tile(a, a_start, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
+    def tile(a, starts, steps, first, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
         rows, columns = tile_shape(c.dtype)
-        left = a[a_start : a_start + depth * rows].reshape(depth, rows)
+        left = a[np.add.outer(starts[:rows], steps[first : first + depth])]
         right = b[b_start : b_start + depth * columns].reshape(depth, columns)
         for i in range(rows):
-            start = c_start + i * c_step
-            row = c[start : start + columns]
-            row[...] = left[:, i] @ right + (row if accumulate else 0)
+            row = c[c_start + i * c_step :][:columns]
+            row[...] = left[i] @ right + (row if accumulate else 0)
 
     return tile
 
 
 def llvm_tile(accumulate: bool) -> Any:
-    """From Numba's parts, the tile as an intrinsic: tile(a, a_start, b, b_start, depth, c, c_start, c_step).
+    """From Numba's parts, the tile as an intrinsic: tile(a, starts, steps, first, b, b_start, depth, c, c_start, c_step).
 
-    a, b, c are flat arrays of one dtype; row i of the tile is c[c_start + i · c_step :][:columns].
+    a, b, c are flat arrays of one dtype. The value of A in row i at step d is a[starts[i] + steps[first + d]], of B
+    b[b_start + d · columns :][:columns]; row i of the tile of C is c[c_start + i · c_step :][:columns].
     """
 
     def build(parts: Any) -> Any:
@@ -78,34 +79,27 @@ def llvm_tile(accumulate: bool) -> Any:
             rows, columns = tile_shape(np.dtype(str(signature.args[0].dtype)))
             vector, index = ir.VectorType(scalar, columns), ir.IntType(64)
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), columns), None)
-            undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+            undefined, lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
             name = f"llvm.fma.v{columns}f{8 * scalar_bytes}"
             fma = builder.module.declare_intrinsic(name, (), ir.FunctionType(vector, [vector] * 3))
+            _, _, _, first, _, b_start, depth, _, c_start, c_step = args
 
-            def start_of(array: int, offset: Any) -> Any:
+            def place(array: int, offset: Any) -> Any:
                 data = context.make_array(signature.args[array])(context, builder, args[array]).data
                 return builder.gep(data, [offset])
 
             def load_vector(pointer: Any) -> Any:
                 return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=scalar_bytes)
 
-            a, b, depth = start_of(0, args[1]), start_of(2, args[3]), args[4]
-            c_rows = [start_of(5, builder.add(args[6], builder.mul(args[7], index(i)))) for i in range(rows)]
-            zero = ir.Constant(vector, None)
-            initial = [zero] * rows
-            if accumulate:
-                prefetch = builder.module.declare_intrinsic(
-                    "llvm.prefetch.p0i8",
-                    (),
-                    ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()] + [ir.IntType(32)] * 3),
-                )
-                for row in c_rows:
-                    p = builder.bitcast(row, ir.IntType(8).as_pointer())
-                    for line in range(0, columns * scalar_bytes, 64):
-                        builder.call(
-                            prefetch,
-                            [builder.gep(p, [index(line)]), ir.IntType(32)(1), ir.IntType(32)(3), ir.IntType(32)(1)],
-                        )
+            left = [place(0, builder.load(place(1, index(i)))) for i in range(rows)]
+            steps, b = place(2, first), place(4, b_start)
+            c = [place(7, builder.add(c_start, builder.mul(c_step, index(i)))) for i in range(rows)]
+            if accumulate:  # ask for the rows of C now: they will be there when the sums are
+                byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+                fetch = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+                prefetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), fetch)
+                for row in c:
+                    builder.call(prefetch, [builder.bitcast(row, byte), flag(1), flag(3), flag(1)])
 
             before = builder.block
             loop, after = builder.append_basic_block("tile"), builder.append_basic_block("tile_end")
@@ -113,34 +107,35 @@ def llvm_tile(accumulate: bool) -> Any:
             builder.position_at_end(loop)
             d = builder.phi(index)
             totals = [builder.phi(vector) for _ in range(rows)]
+            step = builder.load(builder.gep(steps, [d]))
             right = load_vector(builder.gep(b, [builder.mul(d, index(columns))]))
             updated = []
-            for i, total in enumerate(totals):
-                left = builder.load(builder.gep(a, [builder.add(builder.mul(d, index(rows)), index(i))]))
-                spread = builder.shuffle_vector(builder.insert_element(undefined, left, first), undefined, lanes)
+            for row, total in zip(left, totals, strict=True):
+                value = builder.insert_element(undefined, builder.load(builder.gep(row, [step])), lane)
+                spread = builder.shuffle_vector(value, undefined, lanes)
                 updated.append(builder.call(fma, [spread, right, total]))
             next_d = builder.add(d, index(1))
             builder.cbranch(builder.icmp_signed("<", next_d, depth), loop, after)
             d.add_incoming(index(0), before)
             d.add_incoming(next_d, loop)
-            for total, start, end in zip(totals, initial, updated, strict=True):
-                total.add_incoming(start, before)
+            zero = ir.Constant(vector, None)
+            for total, end in zip(totals, updated, strict=True):
+                total.add_incoming(zero, before)
                 total.add_incoming(end, loop)
 
             builder.position_at_end(after)
             results = [builder.phi(vector) for _ in range(rows)]
-            for result, start, end in zip(results, initial, updated, strict=True):
-                result.add_incoming(start, before)
+            for result, end in zip(results, updated, strict=True):
+                result.add_incoming(zero, before)
                 result.add_incoming(end, loop)
-            if accumulate:
-                results = [builder.fadd(result, load_vector(row)) for row, result in zip(c_rows, results, strict=True)]
-            for row, result in zip(c_rows, results, strict=True):
-                builder.store(result, builder.bitcast(row, vector.as_pointer()), align=scalar_bytes)
+            for row, result in zip(c, results, strict=True):
+                total = builder.fadd(result, load_vector(row)) if accumulate else result
+                builder.store(total, builder.bitcast(row, vector.as_pointer()), align=scalar_bytes)
             return context.get_dummy_value()
 
-        def tile(typing, a, a_start, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
+        def tile(typing, a, starts, steps, first, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
             i = types.int64
-            return types.void(a, i, b, i, i, c, i, i), emit
+            return types.void(a, starts, steps, i, b, i, i, c, i, i), emit
 
         return parts.intrinsic(tile)
 

@@ -10,6 +10,7 @@ from minidl.axes import as_int
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import conv as kernels
+from minidl.kernels.frame import plane_sums
 from minidl.ops.shapes import pad
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.ops.windows import Padding, Pair, output_size, pair, same_padding
@@ -53,17 +54,14 @@ class Conv2d(Function):
     definition = staticmethod(conv2d_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-        y = kernels.conv2d_forward(x, weight, self.stride, self.padding, self.dilation, self.groups)
-        if bias is not None:
-            y += bias[:, None, None]
-        return y
+        return kernels.conv2d_forward(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         x, weight, bias = self.inputs
         geometry = self.stride, self.padding, self.dilation, self.groups
         gx = kernels.conv2d_input_gradient(g, weight, x.shape, *geometry) if self.needs[0] else None
         gw = kernels.conv2d_weight_gradient(g, x, weight.shape, *geometry) if self.needs[1] else None
-        gb = g.sum((0, 2, 3)) if self.needs[2] else None
+        gb = plane_sums(g) if self.needs[2] else None
         return gx, gw, gb
 
 
