@@ -4,6 +4,7 @@
 |------------|-------------------------------------------|-------------------------------------------------------------|
 | depthwise  | a channel has one filter of its own       | there is no product of matrices in it                       |
 | scatter    | gradient of an image of few channels      | they would leave most of a tile's columns empty             |
+| rows       | neighbouring windows, enough of a row     | the tile's columns are windows: nothing is copied           |
 | direct     | everything else                           | windows need no copies, whatever stride and dilation        |
 
 With a stride, the gradient of the image falls into as many independent images as there are places in a step: those
@@ -24,6 +25,7 @@ from minidl.kernels.depthwise import (
 from minidl.kernels.direct import pack_columns, products, sums_over_windows
 from minidl.kernels.frame import Padding, Pair, framed
 from minidl.kernels.jit import contiguous
+from minidl.kernels.rows import rows_products
 from minidl.kernels.scatter import scatter_products
 from minidl.kernels.simd import tile_shape
 
@@ -42,7 +44,8 @@ def conv2d_forward(
     (N, C, H, W), (K, c, R, S) = x.shape, weight.shape
     P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
     Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
-    y = np.empty((N, K, P, Q), x.dtype)
+    shape = N, K, P, Q
+    y = np.empty(shape, x.dtype)
     if not (x.size and y.size and weight.size):
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
@@ -52,13 +55,33 @@ def conv2d_forward(
         if bias is not None:
             y += bias[:, None, None]
         return y
-    filters = pack_columns(
-        contiguous(weight), steps(c * R * S), groups, K // groups, c * R * S, K // groups * c * R * S
-    )
-    windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
+    bias = no_bias(x) if bias is None else contiguous(bias)
+    if R == S == 1 and stride == (1, 1):  # a plane of windows is one long row
+        x, y = x.reshape(N, C, 1, H * W), y.reshape(N, K, 1, H * W)
+        P, Q, H, W = 1, H * W, 1, H * W
     taps = tap_table(c, H * W, tuple(range(0, R * dilation[0], dilation[0])), W, S, dilation[1])
-    products(x, windows, taps, filters, no_bias(x) if bias is None else contiguous(bias), y, groups, c * H * W, (P, Q))
-    return y
+    if fills_rows(K // groups, Q, stride, x.dtype):
+        rows_products(x, taps, contiguous(weight), bias, y, groups, stride[0])
+    else:
+        size, filters = c * R * S, K // groups
+        packed = pack_columns(contiguous(weight), steps(size), groups, filters, size, filters * size)
+        windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
+        products(x, windows, taps, packed, bias, y, groups, c * H * W, window_table(N, K * P * Q, P, Q, Q, 1))
+    return y.reshape(shape)
+
+
+def fills_rows(filters: int, Q: int, stride: Pair, dtype: np.dtype) -> bool:
+    """Whether tiles of neighbouring windows waste no more than tiles of neighbouring filters."""
+    rows, columns = tile_shape(dtype)
+    if stride[1] != 1 or filters < rows or columns > Q:
+        return False
+    by_rows = rounded(filters, rows) / filters * rounded(Q, columns) / Q
+    return by_rows <= 1.1 * rounded(filters, columns) / filters
+
+
+def rounded(n: int, multiple: int) -> int:
+    """n rounded up."""
+    return -(-n // multiple) * multiple
 
 
 def conv2d_input_gradient(
@@ -105,6 +128,12 @@ def by_phases(
     N, C, H, W = x_shape
     _, K, P, Q = g.shape
     _, c, R, S = weight.shape
+    if stride == (1, 1):  # one phase, and the kernel of forward serves
+        (top, bottom), (left, right) = padding
+        below, beside = dilation[0] * (R - 1), dilation[1] * (S - 1)
+        turned = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)[..., ::-1, ::-1]
+        frame = (below - top, below - bottom), (beside - left, beside - right)
+        return conv2d_forward(g, turned.reshape(C, K // groups, R, S), None, (1, 1), frame, dilation, groups)
     rows = [phase_taps(a, stride[0], padding[0][0], dilation[0], R) for a in range(min(stride[0], H))]
     columns = [phase_taps(b, stride[1], padding[1][0], dilation[1], S) for b in range(min(stride[1], W))]
     above, below = frame_of(rows, -(-H // stride[0]), P)
@@ -125,9 +154,8 @@ def by_phases(
             taps = ((np.arange(height)[:, None, None] * P + down[:, None]) * Q + along).ravel()
             places = -(-(H - a) // stride[0]), -(-(W - b) // stride[1])
             windows = window_table(N, K * P * Q, *places, Q, 1)
-            products(
-                g, windows, taps, filters, no_bias(g), gx, groups, height * P * Q, places, stride=stride, first=(a, b)
-            )
+            outs = phase_table(N, C, H, W, a, b, *stride)
+            products(g, windows, taps, filters, no_bias(g), gx, groups, height * P * Q, outs)
     return gx
 
 
@@ -179,6 +207,13 @@ def is_depthwise(weight: np.ndarray, groups: int) -> bool:
 def window_table(N: int, image: int, P: int, Q: int, down: int, along: int) -> np.ndarray:
     """Where the windows (n, p, q) begin: n · image + p · down + q · along."""
     return ((np.arange(N)[:, None, None] * image + np.arange(P)[:, None] * down) + np.arange(Q) * along).ravel()
+
+
+@lru_cache(maxsize=256)
+def phase_table(N: int, C: int, H: int, W: int, a: int, b: int, down: int, along: int) -> np.ndarray:
+    """Where the places (n, a + p · down, b + q · along) of channel 0 lie in images (N, C, H, W)."""
+    n, p, q = np.ogrid[:N, a:H:down, b:W:along]
+    return (n * (C * H * W) + p * W + q).ravel()
 
 
 @lru_cache(maxsize=256)

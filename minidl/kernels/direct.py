@@ -4,8 +4,8 @@ Number the taps of a filter d = (c, r, s) and the windows of a batch o = (n, p, 
 
     X[o, d] = image[windows[o] + taps[d]],
 
-a sum of two offsets into memory, each from a small table. So both products with X go straight to the tile, whose rows
-may start anywhere and whose steps are a table too:
+a sum of two offsets into memory, each from a small table. Such sums are what the tile takes, so products with X need no
+copy of it:
 
     y[o, k]  = Σ_d X[o, d] · w[k, d]       rows are windows, steps are taps
     gw[d, k] = Σ_o X[o, d] · g[o, k]       rows are taps, steps are windows
@@ -34,7 +34,7 @@ def pack_columns(
 ) -> np.ndarray:
     """Matrices whose columns lie `step` apart in a, as the tile reads B: (matrices, blocks, steps, columns).
 
-    packed[m, block, d, j] = a[m · matrix_step + (block · columns + j) · step + steps[d]], 0 for columns past the height.
+    packed[m, block, d, j] = a[m · matrix_step + (block · columns + j) · step + steps[d]]; 0 for spare columns.
     """
     _, columns = tile_shape(a.dtype)
     blocks = -(-height // columns)
@@ -53,33 +53,20 @@ def products(
     y: np.ndarray,
     groups: int,
     group_step: int,
-    places: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    first: tuple[int, int] = (0, 0),
+    places: np.ndarray,
 ) -> None:
-    """y[n, k, first + (p, q) · stride] = Σ_d image[windows[n, p, q] + taps[d]] · w[k, d] + bias[k].
+    """y[places[o] + k · H · W] = Σ_d image[windows[o] + taps[d]] · w[k, d] + bias[k], for y (N, K, H, W).
 
-    `group_step` is how far the channels of two groups lie apart.
+    `group_step` is how far the channels of two groups lie apart in the image.
     """
     rows, columns = tile_shape(y.dtype)
     stretches = -(-windows.size // (TILES * rows))
     blocks = -(-(y.shape[1] // groups) // columns)
     shares = min(blocks, max(1, TASKS // (groups * stretches)))
     tasks, work = stretches * groups * shares, windows.size * taps.size * y.shape[1] // 40
-    where = (*places, *stride, *first)
+    filters = filters.reshape(-1)
     products_task(
-        tasks,
-        image.reshape(-1),
-        windows,
-        taps,
-        filters.reshape(-1),
-        bias,
-        y,
-        groups,
-        group_step,
-        shares,
-        *where,
-        work=work,
+        tasks, image.reshape(-1), windows, taps, filters, bias, y, groups, group_step, shares, places, work=work
     )
 
 
@@ -93,8 +80,9 @@ def sums_over_windows(
     shares = min(stretches, max(1, TASKS // (groups * blocks)))
     parts = min(-(-windows.size // DEPTH), max(1, TASKS // (groups * blocks * shares)))
     sums = np.zeros((parts, groups, blocks, stretches * rows, columns), g.dtype)
+    packed = np.arange(windows.size) * columns
     tasks, work = parts * groups * blocks * shares, windows.size * taps.size * height * groups // 40
-    sums_task(tasks, image.reshape(-1), windows, taps, g.reshape(-1), sums, group_step, shares, work=work)
+    sums_task(tasks, image.reshape(-1), windows, taps, g.reshape(-1), packed, sums, group_step, shares, work=work)
     total = sums.sum(0) if parts > 1 else sums[0]  # (groups, blocks, d, columns)
     total = total.transpose(0, 1, 3, 2).reshape(groups, blocks * columns, -1)
     return total[:, :height, : taps.size]
@@ -130,11 +118,11 @@ def pack_columns_task(task, a, packed, steps, height, step, matrix_step):  # typ
 def products_example(dtype: np.dtype) -> tuple[Any, ...]:
     _, columns = tile_shape(dtype)
     image, table, one = np.ones(4, dtype), np.zeros(1, np.int64), np.ones(1, dtype)
-    return 1, image, table, table, np.ones(columns, dtype), one, one.reshape(1, 1, 1, 1), 1, 4, 1, 1, 1, 1, 1, 0, 0
+    return 1, image, table, table, np.ones(columns, dtype), one, one.reshape(1, 1, 1, 1), 1, 4, 1, table
 
 
 @kernel(example=products_example)
-def products_task(task, image, windows, taps, filters, bias, y, groups, group_step, shares, P, Q, sh, sw, top, left):  # type: ignore[no-untyped-def]
+def products_task(task, image, windows, taps, filters, bias, y, groups, group_step, shares, places):  # type: ignore[no-untyped-def]
     """Some windows times some filters of a group."""
     rows, columns = tile_rows(image), tile_columns(image)
     _, K, H, W = y.shape
@@ -143,13 +131,10 @@ def products_task(task, image, windows, taps, filters, bias, y, groups, group_st
     stretch, group, share = task // (groups * shares), task // shares % groups, task % shares
     begin = stretch * TILES * rows
     here = min(TILES * rows, windows.size - begin)
-    starts, places = np.empty(TILES * rows, np.int64), np.empty(TILES * rows, np.int64)
+    starts = np.empty(TILES * rows, np.int64)
     for i in range(TILES * rows):
-        o = begin + min(i, here - 1)  # a tile's spare rows repeat a window
-        p, q = o % (P * Q) // Q, o % Q
-        starts[i] = windows[o] + group * group_step
-        places[i] = (o // (P * Q) * K * H + top + p * sh) * W + left + q * sw
-    sums = np.empty(TILES * rows * columns, image.dtype)
+        starts[i] = windows[begin + min(i, here - 1)] + group * group_step  # a tile's spare rows repeat a window
+    sums, packed = np.empty(TILES * rows * columns, image.dtype), np.arange(depth) * columns
     out = y.reshape(-1)
     for block in range(blocks * share // shares, blocks * (share + 1) // shares):
         right = (group * blocks + block) * depth * columns
@@ -157,32 +142,30 @@ def products_task(task, image, windows, taps, filters, bias, y, groups, group_st
             steps = min(DEPTH, depth - d)
             for i in range(0, here, rows):
                 if d:
-                    add_tile(
-                        image, starts[i:], taps, d, filters, right + d * columns, steps, sums, i * columns, columns
-                    )
+                    add_tile(image, starts[i:], taps, filters, right, packed, d, steps, sums, i * columns, columns)
                 else:
-                    set_tile(image, starts[i:], taps, 0, filters, right, steps, sums, i * columns, columns)
+                    set_tile(image, starts[i:], taps, filters, right, packed, 0, steps, sums, i * columns, columns)
         for j in range(min(columns, height - block * columns)):
             k = group * height + block * columns + j
             shift = bias[k] if bias.size else 0 * sums[0]
             for i in range(here):
-                out[at(places[i] + k * H * W)] = sums[at(i * columns + j)] + shift
+                out[at(places[at(begin + i)] + k * H * W)] = sums[at(i * columns + j)] + shift
 
 
 def sums_example(dtype: np.dtype) -> tuple[Any, ...]:
     rows, columns = tile_shape(dtype)
     table, sums = np.zeros(1, np.int64), np.zeros((1, 1, 1, rows, columns), dtype)
-    return 1, np.ones(4, dtype), table, table, np.ones(columns, dtype), sums, 4, 1
+    return 1, np.ones(4, dtype), table, table, np.ones(columns, dtype), table, sums, 4, 1
 
 
 @kernel(example=sums_example)
-def sums_task(task, image, windows, taps, g, sums, group_step, shares):  # type: ignore[no-untyped-def]
+def sums_task(task, image, windows, taps, g, packed, sums, group_step, shares):  # type: ignore[no-untyped-def]
     """Some taps times a block of filters, over a part of the windows."""
     rows, columns = tile_rows(image), tile_columns(image)
     parts, groups, blocks, height, _ = sums.shape
     part, group = task // (groups * blocks * shares), task // (blocks * shares) % groups
     block, share = task // shares % blocks, task % shares
-    stretches, right = height // rows, (group * blocks + block) * windows.size
+    stretches, right = height // rows, (group * blocks + block) * windows.size * columns
     total = sums[part, group, block].reshape(-1)
     starts = np.empty(rows, np.int64)
     end = windows.size * (part + 1) // parts
@@ -192,4 +175,4 @@ def sums_task(task, image, windows, taps, g, sums, group_step, shares):  # type:
             d = stretch * rows
             for i in range(rows):  # spare rows repeat a tap
                 starts[i] = taps[min(d + i, taps.size - 1)] + group * group_step
-            add_tile(image, starts, windows, o, g, (right + o) * columns, steps, total, d * columns, columns)
+            add_tile(image, starts, windows, g, right, packed, o, steps, total, d * columns, columns)

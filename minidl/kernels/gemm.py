@@ -179,7 +179,8 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
     out = c.reshape(-1)[matrix * M * N :]
     right = np.empty(step * STRETCH * columns, b.dtype)
     corner = np.empty(rows * columns, b.dtype)
-    starts, steps = np.empty(rows, np.int64), np.arange(step) * rows
+    starts = np.empty(rows, np.int64)
+    left_steps, right_steps = np.arange(step) * rows, np.arange(step) * columns
     begin, end = stretch * STRETCH * columns, min((stretch + 1) * STRETCH * columns, N)
     for d in range(0, K, step):
         depth = min(step, K - d)
@@ -198,11 +199,15 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
                         starts[r] = left + r
                     if wide == columns and high == rows:
                         if d or add:
-                            add_tile(packed, starts, steps, 0, right, panel_at, depth, out, i * N + j, N)
+                            add_tile(
+                                packed, starts, left_steps, right, panel_at, right_steps, 0, depth, out, i * N + j, N
+                            )
                         else:
-                            set_tile(packed, starts, steps, 0, right, panel_at, depth, out, i * N + j, N)
+                            set_tile(
+                                packed, starts, left_steps, right, panel_at, right_steps, 0, depth, out, i * N + j, N
+                            )
                     else:  # at the edge the tile is larger than what is left
-                        set_tile(packed, starts, steps, 0, right, panel_at, depth, corner, 0, columns)
+                        set_tile(packed, starts, left_steps, right, panel_at, right_steps, 0, depth, corner, 0, columns)
                         put_corner(corner, out[i * N + j :], N, high, wide, d or add)
         if bias.size and d + depth == K:
             add_bias(out[begin:], N, bias[begin:end], first * rows, min(last * rows, M))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.frame import Padding, Pair
-from minidl.kernels.gemm import pack_panel_columns
 from minidl.kernels.jit import kernel
 from minidl.kernels.simd import at, set_tile, tile_columns, tile_rows
 
@@ -27,11 +26,11 @@ def scatter_products(
     groups: int,
 ) -> np.ndarray:
     """∂L/∂x (N, C, H, W) from g (N, K, P, Q) and filters (K, C / groups, R, S)."""
-    N, C, _, _ = x_shape
+    N = x_shape[0]
     top, left = padding[0][0], padding[1][0]
     gx = np.empty(x_shape, g.dtype)
     work = g.size * weight[0].size // 10
-    scatter_task(N * C, g, weight, gx, groups, *stride, top, left, *dilation, work=work)
+    scatter_task(N * groups, g, weight, gx, groups, *stride, top, left, *dilation, work=work)
     return gx
 
 
@@ -42,40 +41,49 @@ def example(dtype: np.dtype) -> tuple[Any, ...]:
 
 @kernel(example=example)
 def scatter_task(task, g, weight, gx, groups, sh, sw, top, left, dh, dw):  # type: ignore[no-untyped-def]
-    """One channel of one image, summed in a frame wide enough for all taps."""
+    """The channels of a group of one image, summed in a frame wide enough for all taps."""
     rows, columns = tile_rows(g), tile_columns(g)
     _, K, P, Q = g.shape
     _, C, H, W = gx.shape
     _, c, R, S = weight.shape
-    n, channel = task // C, task % C
-    height, places, taps = K // groups, P * Q, R * S
-    group, inner = channel // c, channel % c
-    wide = (Q - 1) * sw + (S - 1) * dw + 1
-    framed = np.zeros(((P - 1) * sh + (R - 1) * dh + 1) * wide, g.dtype)
+    n, group, height, places, taps = task // groups, task % groups, K // groups, P * Q, c * R * S
+    high, wide = (P - 1) * sh + (R - 1) * dh + 1, (Q - 1) * sw + (S - 1) * dw + 1
+    framed = np.zeros(c * high * wide, g.dtype)
     filters, gradient = weight.reshape(-1), g.reshape(-1)
-    right, sums = np.empty(height * columns, g.dtype), np.empty(rows * columns, g.dtype)
-    steps, starts, corners = np.arange(height) * (c * taps), np.empty(rows, np.int64), np.empty(columns, np.int64)
-    for o in range(0, places, columns):
-        here = min(columns, places - o)
+    sums, corners, starts = np.empty(rows * columns, g.dtype), np.empty(columns, np.int64), np.empty(rows, np.int64)
+    filter_steps, plane_steps = np.arange(height) * taps, np.arange(height) * places
+    right = (n * K + group * height) * places
+    if places < columns:  # the tile reads so many places of a plane: this one gets some more
+        copy = np.zeros(height * columns, g.dtype)
+        for k in range(height):
+            for o in range(places):
+                copy[k * columns + o] = gradient[right + k * places + o]
+        gradient, right, plane_steps = copy, 0, np.arange(height) * columns
+    for begin in range(0, places, columns):
+        o = max(min(begin, places - columns), 0)  # the last tile begins earlier; what it repeats is left out
+        skip, here = begin - o, min(columns, places - o)
         for j in range(here):
             corners[j] = (o + j) // Q * sh * wide + (o + j) % Q * sw
-        pack_panel_columns(gradient[(n * K + group * height) * places + o :], right, here, height, places, 1)
-        neighbours = here == columns and corners[columns - 1] - corners[0] == columns - 1
+        neighbours = here - skip == columns and corners[columns - 1] - corners[0] == columns - 1
         for tap in range(0, taps, rows):
             for i in range(rows):
-                starts[i] = (group * height * c + inner) * taps + min(tap + i, taps - 1)
-            set_tile(filters, starts, steps, 0, right, 0, height, sums, 0, columns)
+                starts[i] = group * height * taps + min(tap + i, taps - 1)
+            set_tile(filters, starts, filter_steps, gradient, right + o, plane_steps, 0, height, sums, 0, columns)
             for i in range(min(rows, taps - tap)):
-                shift = (tap + i) // S * dh * wide + (tap + i) % S * dw
+                d = tap + i
+                shift = (d // (R * S) * high + d // S % R * dh) * wide + d % S * dw
                 if neighbours:
                     row = framed[corners[0] + shift :][:columns]
                     for j in range(columns):
                         row[j] += sums[at(i * columns + j)]
                 else:
-                    for j in range(here):
+                    for j in range(skip, here):
                         framed[at(corners[at(j)] + shift)] += sums[at(i * columns + j)]
-    for h in range(H):
-        row = gx[n, channel, h]
-        for w in range(W):
-            inside = 0 <= (h + top) * wide + w + left < framed.size and w + left < wide
-            row[w] = framed[at((h + top) * wide + w + left)] if inside else 0
+    first, last = min(max(-left, 0), W), max(min(W, wide - left), 0)
+    for channel in range(c):
+        for h in range(H):
+            row = gx[n, group * c + channel, h]
+            row[:] = 0
+            if 0 <= h + top < high and first < last:
+                begin = (channel * high + h + top) * wide + left
+                row[first:last] = framed[begin + first : begin + last]

@@ -7,9 +7,10 @@ processor busy, a block of C must stay in vector registers while many rank-1 upd
 
 with `rows` broadcast scalars of A and `columns` neighbouring values of B at each step: rows · columns multiply-adds
 for rows + columns loads. Numba's `@intrinsic` lets us say so in LLVM's own terms, vectors of `columns` values; LLVM
-cuts them into the machine's registers. B comes packed as (depth, columns), so that each step reads what lies next. Of
-A single values are read, so it may lie anywhere: the place of A[i, d] is the sum of where row i starts and of a step
-that depends on d alone. That covers a matrix in either order, and the windows of an image as well.
+cuts them into the machine's registers. Of A single values are read, of B `columns`
+that lie side by side. Where they lie is said by tables: A[i, d] at the sum of where row i starts and of a step that
+depends on d alone, the row of B at another step. That covers matrices in either order, packed ones, and the windows of
+an image as well.
 
 The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand.
 """
@@ -52,10 +53,11 @@ def tile_shape(dtype: np.dtype) -> tuple[int, int]:
 def plain_tile(accumulate: bool) -> Any:
     """The tile in plain Python, as the definition and for NUMBA_DISABLE_JIT=1."""
 
-    def tile(a, starts, steps, first, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
+    def tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
         rows, columns = tile_shape(c.dtype)
-        left = a[np.add.outer(starts[:rows], steps[first : first + depth])]
-        right = b[b_start : b_start + depth * columns].reshape(depth, columns)
+        steps = slice(first, first + depth)
+        left = a[np.add.outer(starts[:rows], a_steps[steps])]
+        right = b[np.add.outer(start + b_steps[steps], np.arange(columns))]
         for i in range(rows):
             row = c[c_start + i * c_step :][:columns]
             row[...] = left[i] @ right + (row if accumulate else 0)
@@ -64,10 +66,13 @@ def plain_tile(accumulate: bool) -> Any:
 
 
 def llvm_tile(accumulate: bool) -> Any:
-    """From Numba's parts, the tile as an intrinsic: tile(a, starts, steps, first, b, b_start, depth, c, c_start, c_step).
+    """From Numba's parts, the tile as an intrinsic.
 
-    a, b, c are flat arrays of one dtype. The value of A in row i at step d is a[starts[i] + steps[first + d]], of B
-    b[b_start + d · columns :][:columns]; row i of the tile of C is c[c_start + i · c_step :][:columns].
+        tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
+
+    a, b, c are flat arrays of one dtype. For d = first, first + 1, ... the value of A in row i is
+    a[starts[i] + a_steps[d]], the row of B b[start + b_steps[d] :][:columns]. Row i of the tile of C is
+    c[c_start + i · c_step :][:columns].
     """
 
     def build(parts: Any) -> Any:
@@ -82,7 +87,7 @@ def llvm_tile(accumulate: bool) -> Any:
             undefined, lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
             name = f"llvm.fma.v{columns}f{8 * scalar_bytes}"
             fma = builder.module.declare_intrinsic(name, (), ir.FunctionType(vector, [vector] * 3))
-            _, _, _, first, _, b_start, depth, _, c_start, c_step = args
+            _, _, _, _, start, _, first, depth, _, c_start, c_step = args
 
             def place(array: int, offset: Any) -> Any:
                 data = context.make_array(signature.args[array])(context, builder, args[array]).data
@@ -92,8 +97,8 @@ def llvm_tile(accumulate: bool) -> Any:
                 return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=scalar_bytes)
 
             left = [place(0, builder.load(place(1, index(i)))) for i in range(rows)]
-            steps, b = place(2, first), place(4, b_start)
-            c = [place(7, builder.add(c_start, builder.mul(c_step, index(i)))) for i in range(rows)]
+            a_steps, b, b_steps = place(2, first), place(3, start), place(5, first)
+            c = [place(8, builder.add(c_start, builder.mul(c_step, index(i)))) for i in range(rows)]
             if accumulate:  # ask for the rows of C now: they will be there when the sums are
                 byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
                 fetch = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
@@ -107,8 +112,8 @@ def llvm_tile(accumulate: bool) -> Any:
             builder.position_at_end(loop)
             d = builder.phi(index)
             totals = [builder.phi(vector) for _ in range(rows)]
-            step = builder.load(builder.gep(steps, [d]))
-            right = load_vector(builder.gep(b, [builder.mul(d, index(columns))]))
+            step = builder.load(builder.gep(a_steps, [d]))
+            right = load_vector(builder.gep(b, [builder.load(builder.gep(b_steps, [d]))]))
             updated = []
             for row, total in zip(left, totals, strict=True):
                 value = builder.insert_element(undefined, builder.load(builder.gep(row, [step])), lane)
@@ -133,9 +138,9 @@ def llvm_tile(accumulate: bool) -> Any:
                 builder.store(total, builder.bitcast(row, vector.as_pointer()), align=scalar_bytes)
             return context.get_dummy_value()
 
-        def tile(typing, a, starts, steps, first, b, b_start, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
+        def tile(typing, a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step):  # type: ignore
             i = types.int64
-            return types.void(a, starts, steps, i, b, i, i, c, i, i), emit
+            return types.void(a, starts, a_steps, b, i, b_steps, i, i, c, i, i), emit
 
         return parts.intrinsic(tile)
 
