@@ -20,7 +20,7 @@ from minidl.kernels import threads as policy
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 SOURCES = Path(jit.__file__).parent
-DOOR = ("cache.py", "compiler.py", "jit.py", "launch.py", "threads.py")
+DOOR = ("cache.py", "compiler.py", "jit.py", "launch.py", "memory.py", "threads.py")
 
 HELPER = """
 from minidl.kernels.jit import helper

@@ -30,6 +30,7 @@ from minidl.kernels import threads
 from minidl.kernels.cache import cache_folder
 from minidl.kernels.compiler import numba
 from minidl.kernels.launch import compiled_start, runner, task_code, with_names
+from minidl.kernels.memory import keep_freed_memory
 
 # A sum may be added up in any order and products fused into it. NaN and infinity keep their meaning.
 FASTMATH = frozenset({"reassoc", "contract", "nsz"})
@@ -115,6 +116,7 @@ class Kernel(Compiled):
                     self.codes[kinds] = PLAIN
                     return PLAIN
                 begin = time.perf_counter()
+                keep_freed_memory()
                 types = numba().typeof(args)
                 code = task_code(f"{self.name}_{'_'.join(map(short, kinds))}", self.dispatcher, types)
                 compiled_start().compile((*[numba().types.int64] * 4, types))

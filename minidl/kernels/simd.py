@@ -151,6 +151,59 @@ add_tile = Intrinsic(llvm_tile(accumulate=True), plain_tile(accumulate=True))
 set_tile = Intrinsic(llvm_tile(accumulate=False), plain_tile(accumulate=False))
 
 
+def combination(matrix: np.ndarray) -> Intrinsic:
+    """Vectors combined by a constant matrix: combine(x, x_start, x_step, y, y_start, y_step).
+
+    y_i = Σ_j matrix[i, j] · x_j, where x_j is x[x_start + j · x_step :][:columns], likewise y_i.
+    """
+
+    def plain(x, x_start, x_step, y, y_start, y_step):  # type: ignore[no-untyped-def]
+        _, columns = tile_shape(x.dtype)
+        vectors = np.array([x[x_start + j * x_step :][:columns] for j in range(matrix.shape[1])])
+        for i, result in enumerate(matrix.astype(x.dtype) @ vectors):
+            y[y_start + i * y_step :][:columns] = result
+
+    def build(parts: Any) -> Any:
+        ir, types = parts.ir, parts.types
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            scalar = context.get_value_type(signature.args[0].dtype)
+            scalar_bytes = signature.args[0].dtype.bitwidth // 8
+            _, columns = tile_shape(np.dtype(str(signature.args[0].dtype)))
+            vector, index = ir.VectorType(scalar, columns), ir.IntType(64)
+            name = f"llvm.fma.v{columns}f{8 * scalar_bytes}"
+            fma = builder.module.declare_intrinsic(name, (), ir.FunctionType(vector, [vector] * 3))
+
+            def place(array: int, i: int) -> Any:
+                data = context.make_array(signature.args[array])(context, builder, args[array]).data
+                offset = builder.add(args[array + 1], builder.mul(args[array + 2], index(i)))
+                return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+
+            vectors = [builder.load(place(0, j), align=scalar_bytes) for j in range(matrix.shape[1])]
+            for i, row in enumerate(matrix):
+                total = None
+                for factor, x in zip(row, vectors, strict=True):
+                    if not factor:
+                        continue
+                    spread = ir.Constant(vector, [float(factor)] * columns)
+                    if total is None:
+                        total = x if factor == 1 else builder.fmul(spread, x)
+                    elif abs(factor) == 1:
+                        total = (builder.fadd if factor == 1 else builder.fsub)(total, x)
+                    else:
+                        total = builder.call(fma, [spread, x, total])
+                builder.store(total, place(3, i), align=scalar_bytes)
+            return context.get_dummy_value()
+
+        def combine(typing, x, x_start, x_step, y, y_start, y_step):  # type: ignore[no-untyped-def]
+            i = types.int64
+            return types.void(x, i, i, y, i, i), emit
+
+        return parts.intrinsic(combine)
+
+    return Intrinsic(build, plain)
+
+
 def llvm_constant(position: int) -> Any:
     """From Numba's parts, the tile's number of rows (0) or columns (1) for an array's dtype, as a constant."""
 
