@@ -5,128 +5,116 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
-import subprocess
+import platform
 import sys
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import numpy as np
-
+from benchmarks import memory
+from benchmarks.contenders import CONTENDERS, installed
+from benchmarks.plot import chart
+from benchmarks.processes import Failure, Worker, ask_module, environment
+from benchmarks.report import Report
+from benchmarks.runner import run, versions
 from benchmarks.workloads import WORKLOADS
 
-CONTENDERS = ("kernels", "definitions", "torch")
+
+def cpu() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
-class Contender:
-    """A worker process and a line to it."""
+def arguments() -> argparse.ArgumentParser:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    others = [name for name in CONTENDERS if name != "kernels"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", metavar="TEXT", help="only rows named so, or partly; may be repeated"
+    )
+    parser.add_argument("--vs", default=",".join(others), help="contenders beside the kernels (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one short round: to try it, not to quote")
+    parser.add_argument("--threads", type=int, default=cores, help="of every contender (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
+    parser.add_argument(
+        "--simd",
+        choices=["avx512", "avx2", "generic"],
+        default=os.environ.get("MINIDL_SIMD", "").lower() or None,
+        help="minidl's vectors; with avx2 the others are held to AVX2 too (default: $MINIDL_SIMD, else the widest)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart there, a PNG; needs the extra `plot`")
+    parser.add_argument("--memory", action="store_true", help="instead: the peak memory of a step of ResNet-20")
+    return parser
 
-    def __init__(self, name: str, threads: int) -> None:
-        self.name = name
-        limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | limits,
+
+def main() -> int:
+    """Parse, run, print."""
+    parser = arguments()
+    args = parser.parse_args()
+    if args.threads < 1 or args.rounds < 1:
+        parser.error("--threads and --rounds must be at least 1")
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install 'minidl[plot]'")
+    if args.memory:
+        table, numbers = memory.compare(args.threads, args.simd or "")
+        print(table)
+        if args.markdown:
+            args.markdown.write_text(table + "\n", encoding="utf-8")
+        if args.json:
+            args.json.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+        return 0
+
+    named = [name for name in args.vs.split(",") if name]
+    for name in named:
+        if name not in CONTENDERS:
+            parser.error(f"--vs takes {', '.join(CONTENDERS)}, not {name!r}")
+    workloads = [w for w in WORKLOADS if not args.only or any(text in w.name for text in args.only)]
+    if not workloads:
+        parser.error(
+            f"no row's name has {' or '.join(map(repr, args.only))}; rows: {'; '.join(w.name for w in WORKLOADS)}"
         )
 
-    def ask(self, **order: Any) -> Any:
-        """Send an order, wait for the answer."""
-        print(json.dumps(order), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"benchmarks: the contender {self.name} died on {order}")
-        return json.loads(answer)
-
-    def stop(self) -> None:
-        """Let it end."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def agree(digests: dict[str, Any], name: str) -> None:
-    """Stop unless all contenders computed the same."""
-    reference = digests["definitions"] if "definitions" in digests else next(iter(digests.values()))
-    for contender, found in digests.items():
-        for a, b in zip(reference, found, strict=True):
-            scale = abs(a[0]) + a[1]
-            if not np.allclose(a, b, rtol=1e-3, atol=1e-3 * scale):
-                raise SystemExit(f"benchmarks: {contender} computes something else in {name}: {b} instead of {a}")
-
-
-def measure(contenders: list[Contender], name: str, backward: bool, rounds: int, budget: float) -> dict[str, Any]:
-    """The row of a workload: for every contender its times in milliseconds, one a round."""
-    agree({c.name: c.ask(do="check", name=name, backward=backward) for c in contenders}, name)
-    times: dict[str, list[float]] = {c.name: [] for c in contenders}
-    for _ in range(rounds):
-        for c in contenders:
-            times[c.name].append(1e3 * c.ask(do="time", name=name, backward=backward, budget=budget))
-    return {"name": name, "pass": "forward+backward" if backward else "forward", "ms": times}
-
-
-def line(row: dict[str, Any]) -> str:
-    """A row of the Markdown table: medians (and spread), and how many times the kernels' time the others took."""
-    cells = [row["name"], row["pass"]]
-    ours = median(row["ms"]["kernels"]) if "kernels" in row["ms"] else math.nan
-    for times in row["ms"].values():
-        cells.append(f"{median(times):.2f} ±{(max(times) - min(times)) / 2:.2f}")
-    cells += [f"{median(times) / ours:.2f}" for name, times in row["ms"].items() if name != "kernels"]
-    return f"| {' | '.join(cells)} |"
-
-
-def means(rows: list[dict[str, Any]], contenders: list[str]) -> str:
-    """The geometric means of the ratios."""
-    parts = []
-    for other in contenders:
-        if other != "kernels" and rows:
-            ratios = [median(row["ms"][other]) / median(row["ms"]["kernels"]) for row in rows]
-            parts.append(f"{other} / kernels = {math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}")
-    return f"geometric means: {', '.join(parts)}"
-
-
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains TEXT")
-    parser.add_argument(
-        "--vs", default="definitions,torch", help="contenders beside the kernels (default: %(default)s)"
-    )
-    parser.add_argument("--quick", action="store_true", help="one short round: to try it, not to quote")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of every contender")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
-    args = parser.parse_args()
-    wanted = ["kernels", *(name for name in args.vs.split(",") if name)]
-    for name in wanted:
-        if name not in CONTENDERS:
-            parser.error(f"--vs takes {', '.join(CONTENDERS[1:])}, not {name}")
-    if importlib.util.find_spec("torch") is None and "torch" in wanted:
-        wanted.remove("torch")
-        print("torch is not installed: without it", file=sys.stderr)
-    names = [w.name for w in WORKLOADS if args.only in w.name]
-    if not names:
-        parser.error(f"no row's name contains {args.only!r}")
-
-    ratios = [f"{name} / kernels" for name in wanted[1:]]
-    columns = ["workload", "pass", *(f"{name} ms" for name in wanted), *ratios]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    contenders = [Contender(name, args.threads) for name in wanted]
-    rows = []
-    for name in names:
-        for backward in (False, True):
-            rounds, budget = (1, 0.05) if args.quick else (args.rounds, 0.3)
-            rows.append(measure(contenders, name, backward, rounds, budget))
-            print(line(rows[-1]), flush=True)
-    print(f"\n{means(rows, wanted)}; {args.threads} threads")
-    for c in contenders:
-        c.stop()
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
+    env = environment(args.threads, args.simd or "")
+    names = list(dict.fromkeys(["kernels", *named]))
+    missing = {name: f"{CONTENDERS[name][1]} is not installed" for name in names if not installed(name)}
+    workers = [Worker(name, args.threads, env) for name in names if name not in missing]
+    try:
+        found, absent = versions(workers)
+        about = {
+            "threads": args.threads,
+            "cpu": cpu(),
+            "python": platform.python_version(),
+            "simd": args.simd or "",
+            "quick": args.quick,
+            "rounds": 1 if args.quick else args.rounds,
+            "versions": found,
+            "absent": missing | absent,
+        }
+        limits = ask_module("benchmarks.limits", str(args.threads), env=env)
+        report = Report(about, [worker.name for worker in workers], limits)
+        for line in report.heading():
+            print(line, flush=True)
+        for row in run(workloads, workers, about["rounds"], 0.05 if args.quick else 0.3):
+            report.rows.append(row)
+            print(report.line(row), flush=True)
+            report.save(args.markdown, args.json)  # a run that is cut short has not been for nothing
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for worker in workers:
+            worker.stop()
+    print("\n".join(report.closing()), flush=True)
+    if args.plot:
+        chart(report, args.plot)
+    return 1 if any(row.failed for row in report.rows) else 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"benchmarks: {failure}")

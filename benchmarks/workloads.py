@@ -1,50 +1,344 @@
-"""What is timed: each workload is written once, against the API that minidl and PyTorch share.
+"""What is timed: the rows of the table, each written once, in the words that all contenders share.
 
-A workload is given `lib` (minidl or torch) and `F` (its nn.functional), and returns Tensors and a function of them.
-Arrays come from one seed, so that all contenders compute the same.
+An `Operation` is arrays and a function of them; `F` is a contender's vocabulary, with PyTorch's names and meanings, and
+a contender that lacks a word that the function says has no such row. It is timed forward, and forward with backward
+from a random cotangent to every array of floats. A `Step` works on a library's own modules and optimisers, so only
+libraries with PyTorch's whole API have it. Arrays come from one seed, so that all contenders compute the same.
+
+Each says what it takes at least, which is what the machine's limits are held against: floating point operations, and
+values that must pass through memory if nothing stays in a cache. A multiply-add is two operations.
+
+A tolerance is relative to a result's root mean square: float32 has a relative precision of 6e-8, and sums in another
+order lose more, the more terms they have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
-Built = tuple[list[Any], Callable[..., Any]]
+from benchmarks.models import lenet, resnet
+
+Shape = tuple[int, ...]
+Arrays = list[np.ndarray]
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A row of the table: a name, and how to build its inputs and its function."""
+class Tolerance:
+    """How far two contenders may be apart, and why; in each value, or (`mean`) in the root of the mean square."""
+
+    limit: float
+    why: str
+    mean: bool = False
+
+
+SELECTION = Tolerance(1e-5, "values are chosen, scaled, and at most a few of them added")
+SMOOTH = Tolerance(1e-5, "approximations of exp, tanh and erf, a few ulp each")
+SUMS = Tolerance(1e-4, "sums of up to thousands of float32 terms, in another order")
+LONG_SUMS = Tolerance(1e-3, "sums of up to 10⁵ terms, or Winograd: relative errors near 1e-4, the largest of 10⁶")
+RECURRENCE = Tolerance(1e-3, "twenty steps, each of which multiplies the error of the gradients before it")
+# Measured on ResNet-20 in float64: noise of 1e-6 before each ReLU moves gradients by 8e-3, noise of 1e-5 by 3e-2.
+NETWORK = Tolerance(
+    5e-2, "a few of millions of values are so near to 0 that ReLU takes them for another sign", mean=True
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function of arrays.
+
+    Attributes:
+        name: the row's.
+        arrays: makes the inputs.
+        function: of F and the inputs as the contender's tensors; returns one tensor.
+        flops, values: at least needed, (forward, forward and backward).
+        tolerance: of the comparison.
+        nodes: how many nodes the graph has, where their own cost is the point.
+    """
 
     name: str
-    build: Callable[[Any, Any], Built]
+    arrays: Callable[[np.random.Generator], Arrays]
+    function: Callable[..., Any]
+    flops: Pair
+    values: Pair
+    tolerance: Tolerance
+    nodes: int = 0
+    passes = ("forward", "forward+backward")
 
 
-def leaves(lib: Any, *shapes: tuple[int, ...]) -> list[Any]:
-    """Standard normal float32 Tensors that require a gradient."""
-    rng = np.random.default_rng(0)
-    return [lib.tensor(rng.standard_normal(shape, np.float32), requires_grad=True) for shape in shapes]
+@dataclass(frozen=True)
+class Step:
+    """A step of training.
+
+    Attributes:
+        name: the row's.
+        build: given a library, returns the step: a function without arguments that returns tensors to compare.
+        flops, values: at least needed; 0 where it does not matter.
+        tolerance: of the comparison.
+    """
+
+    name: str
+    build: Callable[[Any], Callable[[], list[Any]]]
+    flops: Pair
+    values: Pair
+    tolerance: Tolerance
+    nodes: int = 0
+    passes = ("step",)
 
 
-def conv2d(N: int, C: int, H: int, K: int, R: int, stride: int, groups: int) -> Workload:
-    def build(lib: Any, F: Any) -> Built:
-        inputs = leaves(lib, (N, C, H, H), (K, C // groups, R, R), (K,))
-        return inputs, lambda x, w, b: F.conv2d(x, w, b, stride=stride, padding=R // 2, groups=groups)
-
-    return Workload(f"conv2d ({N},{C},{H},{K},{R},{stride},{groups})", build)
+Workload = Operation | Step
 
 
-def pool(name: str, size: int, stride: int, shape: tuple[int, ...] = (32, 64, 32, 32)) -> Workload:
-    def build(lib: Any, F: Any) -> Built:
-        return leaves(lib, shape), lambda x: getattr(F, name)(x, size, stride)
-
-    return Workload(f"{name} {size}/{stride} {shape}".replace(" ", "", 0), build)
+def normals(*shapes: Shape) -> Callable[[np.random.Generator], Arrays]:
+    """Standard normal float32 arrays."""
+    return lambda rng: [rng.standard_normal(shape, np.float32) for shape in shapes]
 
 
-WORKLOADS = [
+def distinct(shape: Shape) -> Callable[[np.random.Generator], Arrays]:
+    """Evenly spread values of which no two are equal, since contenders need not agree on ties."""
+    return lambda rng: [(rng.permutation(prod(shape)).reshape(shape) / prod(shape) - 0.5).astype(np.float32)]
+
+
+# Convolution and pooling
+
+
+def conv2d(N: int, C: int, H: int, K: int, R: int, stride: int, groups: int) -> Operation:
+    P = (H + 2 * (R // 2) - R) // stride + 1
+    x, w, b, y = (N, C, H, H), (K, C // groups, R, R), (K,), (N, K, P, P)
+    flops = 2 * prod(y) * (C // groups) * R * R
+    inputs = prod(x) + prod(w)
+
+    def function(F: Any, x: Any, w: Any, b: Any) -> Any:
+        return F.conv2d(x, w, b, stride=stride, padding=R // 2, groups=groups)
+
+    return Operation(
+        f"conv2d ({N},{C},{H},{K},{R},{stride},{groups})",
+        normals(x, w, b),
+        function,
+        flops=(flops, 3 * flops),
+        values=(inputs + prod(y), 3 * inputs + 2 * prod(y)),  # backward reads g, x, w and writes gx, gw
+        tolerance=LONG_SUMS,
+    )
+
+
+IMAGES = (32, 64, 32, 32)
+
+
+def max_pool2d(size: int, stride: int) -> Operation:
+    n, m = prod(IMAGES), prod(IMAGES[:2]) * ((32 - size) // stride + 1) ** 2
+    return Operation(
+        f"max_pool2d {size}/{stride}",
+        distinct(IMAGES),
+        lambda F, x: F.max_pool2d(x, size, stride),
+        flops=(m * size * size, m * size * size),
+        values=(n + m, 2 * n + 3 * m),  # backward reads g and where the maxima were, and writes gx
+        tolerance=SELECTION,
+    )
+
+
+def avg_pool2d(size: int) -> Operation:
+    n, m = prod(IMAGES), prod(IMAGES) // size**2
+    return Operation(
+        f"avg_pool2d {size}",
+        normals(IMAGES),
+        lambda F, x: F.avg_pool2d(x, size, size),
+        flops=(n, 2 * n),
+        values=(n + m, 2 * n + 2 * m),
+        tolerance=SELECTION,
+    )
+
+
+# Functions of each value, normalisations, losses
+
+
+def elementwise(name: str, shape: Shape, tolerance: Tolerance) -> Operation:
+    n = prod(shape)
+    return Operation(
+        name,
+        normals(shape),
+        lambda F, x: getattr(F, name)(x),
+        flops=(n, 3 * n),
+        values=(2 * n, 5 * n),  # backward reads g and x (or y), and writes gx
+        tolerance=tolerance,
+    )
+
+
+def batch_norm() -> Operation:
+    n = prod(IMAGES)
+    return Operation(
+        "batch_norm",
+        normals(IMAGES, (64,), (64,)),
+        lambda F, x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+        flops=(5 * n, 13 * n),
+        values=(3 * n, 8 * n),  # each pass reads all of its inputs for the sums, then again
+        tolerance=SUMS,
+    )
+
+
+def layer_norm(rows: int, columns: int) -> Operation:
+    n = rows * columns
+    return Operation(
+        f"layer_norm ({rows},{columns})",
+        normals((rows, columns), (columns,), (columns,)),
+        lambda F, x, w, b: F.layer_norm(x, (columns,), w, b),
+        flops=(5 * n, 13 * n),
+        values=(2 * n, 5 * n),  # a row stays in the cache between the sums and the division
+        tolerance=SUMS,
+    )
+
+
+def softmax(*shape: int) -> Operation:
+    n = prod(shape)
+    return Operation(
+        f"softmax ({','.join(map(str, shape))})",
+        normals(shape),
+        lambda F, x: F.softmax(x, -1),
+        flops=(4 * n, 8 * n),
+        values=(2 * n, 5 * n),
+        tolerance=SUMS,
+    )
+
+
+def cross_entropy(rows: int, classes: int) -> Operation:
+    n = rows * classes
+
+    def arrays(rng: np.random.Generator) -> Arrays:
+        return [rng.standard_normal((rows, classes), np.float32), rng.integers(0, classes, rows)]
+
+    return Operation(
+        f"cross_entropy ({rows},{classes})",
+        arrays,
+        lambda F, x, labels: F.cross_entropy(x, labels),
+        flops=(4 * n, 7 * n),
+        values=(n, 3 * n),
+        tolerance=SUMS,
+    )
+
+
+# Matrix products
+
+
+def linear(rows: int, inputs: int, outputs: int) -> Operation:
+    flops, given = 2 * rows * inputs * outputs, rows * inputs + inputs * outputs
+    return Operation(
+        f"linear ({rows},{inputs},{outputs})",
+        normals((rows, inputs), (outputs, inputs), (outputs,)),
+        lambda F, x, w, b: F.linear(x, w, b),
+        flops=(flops, 3 * flops),
+        values=(given + rows * outputs, 3 * given + 2 * rows * outputs),
+        tolerance=SUMS,
+    )
+
+
+def matmul(n: int) -> Operation:
+    return Operation(
+        f"matmul {n}",
+        normals((n, n), (n, n)),
+        lambda F, a, b: a @ b,
+        flops=(2 * n**3, 6 * n**3),
+        values=(3 * n * n, 8 * n * n),
+        tolerance=SUMS,
+    )
+
+
+# The graph's own cost
+
+
+def graph(nodes: int, side: int) -> Operation:
+    """h ← tanh(h · w + b), three nodes each time. All of it stays in the cache, and no limit but Python's is near."""
+
+    def function(F: Any, h: Any, w: Any, b: Any) -> Any:
+        for _ in range(nodes // 3):
+            h = F.tanh(h * w + b)
+        return h
+
+    return Operation(
+        f"graph of {nodes} nodes {side}×{side}",
+        normals((side, side), (side, side), (side, side)),
+        function,
+        flops=(0, 0),
+        values=(0, 0),
+        tolerance=RECURRENCE,
+        nodes=nodes,
+    )
+
+
+# Steps of training
+
+
+def adam(millions: int, fused: bool) -> Step:
+    """One parameter of that many million numbers. PyTorch's fused step has to be asked for, so it has its own row."""
+    n = millions * 1_000_000
+
+    def build(lib: Any) -> Callable[[], list[Any]]:
+        rng = np.random.default_rng(0)
+        p, g = (lib.tensor(rng.standard_normal(n, np.float32)) for _ in range(2))
+        p.requires_grad = True
+        p.grad = g
+        options = {"fused": True} if fused and lib.__name__ == "torch" else {}
+        optimizer = lib.optim.Adam([p], lr=1e-3, **options)
+
+        def step() -> list[Any]:
+            optimizer.step()
+            return [p]
+
+        return step
+
+    return Step(
+        f"adam {millions} M{' (PyTorch: fused=True)' if fused else ''}",
+        build,
+        flops=(12 * n,) * 2,
+        values=(7 * n,) * 2,  # reads p, g, m, v and writes p, m, v
+        tolerance=SELECTION,
+    )
+
+
+def training(name: str, model: Callable[[Any, Any], Any], shape: Shape, flops: float) -> Step:
+    """Forward, loss, backward, a step of SGD with momentum."""
+
+    def build(lib: Any) -> Callable[[], list[Any]]:
+        rng = np.random.default_rng(0)
+        x = lib.tensor(rng.standard_normal(shape, np.float32))
+        labels = lib.tensor(rng.integers(0, 10, shape[0]))
+        network = model(lib.nn, lib.nn.functional)
+        network.load_state_dict(initial_state(lib, network, rng))
+        optimizer = lib.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+
+        def step() -> list[Any]:
+            optimizer.zero_grad()
+            loss = lib.nn.functional.cross_entropy(network(x), labels)
+            loss.backward()
+            optimizer.step()
+            return [loss, *(p.grad for p in network.parameters()), *network.parameters()]
+
+        return step
+
+    return Step(name, build, flops=(flops, flops), values=(0, 0), tolerance=NETWORK)
+
+
+def initial_state(lib: Any, network: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """The same weights for every library: as K. He et al. 2015 draw them, and 0 or 1 where the library says so."""
+    state = dict(network.state_dict())
+    for key, value in state.items():
+        shape = tuple(value.shape)
+        if len(shape) > 1:
+            spread = np.float32((2 / prod(shape[1:])) ** 0.5)
+            state[key] = lib.tensor(spread * rng.standard_normal(shape, np.float32))
+        elif key.endswith("bias"):
+            state[key] = lib.tensor(np.zeros(shape, np.float32))
+    return state
+
+
+# Multiply-adds of one image: outputs · terms of each, layer by layer.
+LENET = 6 * 28**2 * 25 + 16 * 10**2 * 150 + 120 * 400 + 120 * 84 + 84 * 10
+RESNET20 = 32**2 * (16 * 27 + 6 * 16 * 144) + 16**2 * (32 * 144 + 5 * 32 * 288) + 8**2 * (64 * 288 + 5 * 64 * 576) + 640
+
+WORKLOADS: list[Workload] = [
     conv2d(64, 1, 28, 8, 5, 1, 1),
     conv2d(64, 8, 14, 16, 5, 1, 1),
     conv2d(64, 3, 32, 32, 3, 1, 1),
@@ -55,7 +349,23 @@ WORKLOADS = [
     conv2d(32, 64, 32, 64, 1, 1, 1),
     conv2d(32, 64, 32, 64, 3, 1, 64),
     conv2d(8, 3, 224, 64, 7, 2, 1),
-    pool("max_pool2d", 2, 2),
-    pool("max_pool2d", 3, 2),
-    pool("avg_pool2d", 2, 2),
+    max_pool2d(2, 2),
+    max_pool2d(3, 2),
+    avg_pool2d(2),
+    batch_norm(),
+    layer_norm(1024, 768),
+    softmax(96, 128, 128),
+    cross_entropy(4096, 1000),
+    elementwise("gelu", (8, 128, 3072), SMOOTH),
+    elementwise("tanh", IMAGES, SMOOTH),
+    elementwise("relu", IMAGES, SELECTION),
+    linear(256, 1024, 1024),
+    linear(64, 784, 128),
+    matmul(1024),
+    adam(10, fused=False),
+    adam(10, fused=True),
+    graph(60, 32),
+    training("LeNet step (64,1,28,28)", lenet, (64, 1, 28, 28), 64 * 6 * LENET),
+    training("ResNet-20 step (32,3,32,32)", resnet, (32, 3, 32, 32), 32 * 6 * RESNET20),
 ]
+BY_NAME = {workload.name: workload for workload in WORKLOADS}

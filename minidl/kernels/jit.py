@@ -41,6 +41,8 @@ KERNELS: dict[str, Kernel] = {}
 class Compiled:
     """A function of loops, in plain Python and, made when first asked for, compiled."""
 
+    inline = False
+
     def __init__(self, function: Callable[..., Any], fastmath: frozenset[str]) -> None:
         self.function, self.fastmath = function, fastmath
         self.name, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
@@ -51,16 +53,20 @@ class Compiled:
         if self.made is None:
             names = dict(self.function.__globals__)
             for name in self.function.__code__.co_names:
-                if isinstance(names.get(name), Compiled | Intrinsic):
+                if isinstance(names.get(name), Compiled | Intrinsic | Choice):
                     names[name] = names[name].dispatcher()
             function = with_names(self.function, **names)
             function.__defaults__ = self.function.__defaults__
-            self.made = numba().njit(function, fastmath=set(self.fastmath), nogil=True, error_model="numpy")
+            self.made = numba().njit(
+                function, fastmath=set(self.fastmath), nogil=True, error_model="numpy", forceinline=self.inline
+            )
         return self.made
 
 
 class Helper(Compiled):
     """A function that kernels call. Called from elsewhere, it runs in plain Python."""
+
+    inline = True  # a call in a loop would keep it from being vectorised
 
     def __call__(self, *args: Any) -> Any:
         return self.function(*args)
@@ -162,6 +168,39 @@ class Intrinsic:
 
             self.built = self.build(SimpleNamespace(ir=ir, types=numba().types, intrinsic=intrinsic))
         return self.built
+
+
+class Choice:
+    """One thing for float32 and another for float64: choice(x) is the array, or the result of the helper, for x's type.
+
+    Python's numbers in a kernel are float64, and one of them makes a loop of float32 twice as slow.
+    """
+
+    def __init__(self, single: Any, double: Any) -> None:
+        self.single, self.double = single, double
+        self.stub: Any = None
+
+    def __call__(self, x: Any) -> Any:
+        chosen = self.single if np.asarray(x).dtype == np.float32 else self.double
+        return chosen(x) if isinstance(chosen, Helper) else chosen
+
+    def dispatcher(self) -> Any:
+        """What stands in a compiled kernel for this: a function that Numba resolves by its argument's type."""
+        if self.stub is None:
+            from numba.extending import overload
+
+            def stub(x: Any) -> Any: ...
+
+            def of(chosen: Any) -> Any:
+                if isinstance(chosen, Helper):
+                    compiled = chosen.dispatcher()
+                    return lambda x: compiled(x)
+                return lambda x: chosen
+
+            forms = of(self.single), of(self.double)
+            overload(stub)(lambda x: forms[0] if x == numba().types.float32 else forms[1])
+            self.stub = stub
+        return self.stub
 
 
 def kernel(

@@ -6,8 +6,8 @@ multiply point by point, and interpolate. In matrices, and once for each directi
 
     y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A        for a patch x (6, 6), a filter w (3, 3) and outputs y (4, 4).
 
-The middle is a product for each of 36 points: summed over channels, for many filters and patches at once, 36 products of
-matrices, which the tile does. Its adjoints are the other two passes: the gradient of the image is a convolution of g
+The middle is a product for each of 36 points: summed over channels, for many filters and patches at once, 36 products
+of matrices, which the tile does. Its adjoints are the other two passes: the gradient of the image is a convolution of g
 with turned filters, and the gradient of the filters, the adjoint in w of the formula above,
 
     gw = Gᵀ [Σ_patches (A g Aᵀ) ⊙ (Bᵀ x B)] G.
@@ -161,7 +161,7 @@ def load_patch(values, start, H, W, patch, step, h, w, size):  # type: ignore[no
 
 @helper()
 def store_patch(values, start, P, Q, patch, step, p, q, shift):  # type: ignore[no-untyped-def]
-    """plane[p + i, q + j] = patch[(i, j) · step] + shift, where that is in the plane (P, Q), which begins at `start`."""
+    """plane[p + i, q + j] = patch[(i, j) · step] + shift, where that is in the plane (P, Q) at `start`."""
     corner = start + p * Q + q
     if p + 4 <= P and q + 4 <= Q:
         for i in range(4):
@@ -214,7 +214,7 @@ def sums_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 @kernel(example=sums_example)
 def sums_task(task, asked, seen, sums, steps, K):  # type: ignore[no-untyped-def]
-    """At one point, Σ over patches of the gradient's value for every filter times the image's for a block of channels."""
+    """At one point, Σ over patches of g's value for every filter times the image's for a block of channels."""
     rows, columns = tile_rows(seen), tile_columns(seen)
     _, height, C = sums.shape
     count, filters = steps.size, (K + columns - 1) // columns

@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl.dtypes import require_float
 from minidl.function import Primitive
+from minidl.kernels.activation import mapped, mapped_gradient, relu_gradient_task, relu_task, worth
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
 
@@ -46,9 +47,11 @@ class Relu(Primitive):
         return x.relu()
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return np.maximum(x, 0)
+        return mapped(relu_task, x, 0.4) if worth(x) else np.maximum(x, 0)
 
     def backward(self, g: Any) -> Any:
+        if worth(g):
+            return mapped_gradient(relu_gradient_task, g, self.output, 0.5)
         return g * ~(np.asarray(self.output) <= 0)
 
 

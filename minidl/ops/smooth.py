@@ -10,6 +10,17 @@ import numpy as np
 
 from minidl.axes import norm_axis
 from minidl.function import Primitive, call
+from minidl.kernels.activation import (
+    gelu_gradient_task,
+    gelu_task,
+    mapped,
+    mapped_gradient,
+    sigmoid_gradient_task,
+    sigmoid_task,
+    silu_gradient_task,
+    silu_task,
+    worth,
+)
 from minidl.ops.activation import checked, off_kinks
 from minidl.ops.table import Sample, operation, run
 from minidl.primitives import Erf, Exp
@@ -29,12 +40,13 @@ class Sigmoid(Primitive):
         return x.sigmoid()
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        y = np.tanh(x * 0.5)
-        y *= 0.5
-        y += 0.5
-        return y
+        if worth(x):
+            return mapped(sigmoid_task, x, 1)
+        return np.tanh(x * 0.5) * 0.5 + 0.5
 
     def backward(self, g: Any) -> Any:
+        if worth(g):
+            return mapped_gradient(sigmoid_gradient_task, g, self.output, 0.5)
         return g * ((1.0 - self.output) * self.output)
 
 
@@ -168,10 +180,12 @@ class Silu(Primitive):
         return x * x.sigmoid()
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return x * Sigmoid().forward(x)
+        return mapped(silu_task, x, 1) if worth(x) else x * Sigmoid().forward(x)
 
     def backward(self, g: Any) -> Any:
         (x,) = self.inputs
+        if worth(g):
+            return mapped_gradient(silu_gradient_task, g, x, 1.2)
         s = call(Sigmoid, x)
         return g * (s * (x * (1.0 - s) + 1.0))
 
@@ -210,10 +224,12 @@ class Gelu(Primitive):
         return x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return x * (0.5 * (1.0 + call(Erf, x * math.sqrt(0.5))))
+        return mapped(gelu_task, x, 2) if worth(x) else x * (0.5 * (1.0 + call(Erf, x * math.sqrt(0.5))))
 
     def backward(self, g: Any) -> Any:
         (x,) = self.inputs
+        if worth(g):
+            return mapped_gradient(gelu_gradient_task, g, x, 3)
         phi = (call(Erf, x * math.sqrt(0.5)) + 1.0) * 0.5
         return g * (phi + x * call(Exp, x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 

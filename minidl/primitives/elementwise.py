@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.function import Primitive, call
+from minidl.kernels import activation as kernels
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -206,7 +207,9 @@ class Exp(Unary):
 
     quiet = True
     keeps_output = True
-    compute = staticmethod(np.exp)
+
+    def forward(self, a: Any) -> Any:
+        return kernels.mapped(kernels.exp_task, a, 0.7) if kernels.worth(a) else np.exp(a)
 
     def backward(self, g: Any) -> Any:
         return g * self.output
@@ -228,7 +231,9 @@ class Log(Unary):
 
     quiet = True
     keeps_inputs = True
-    compute = staticmethod(np.log)
+
+    def forward(self, a: Any) -> Any:
+        return kernels.mapped(kernels.log_task, a, 1.2) if kernels.worth(a) else np.log(a)
 
     def backward(self, g: Any) -> Any:
         return g / self.inputs[0]
@@ -280,9 +285,13 @@ class Tanh(Unary):
     """tanh a: the derivative is 1 - tanh² a."""
 
     keeps_output = True
-    compute = staticmethod(np.tanh)
+
+    def forward(self, a: Any) -> Any:
+        return kernels.mapped(kernels.tanh_task, a, 1) if kernels.worth(a) else np.tanh(a)
 
     def backward(self, g: Any) -> Any:
+        if kernels.worth(g):
+            return kernels.mapped_gradient(kernels.tanh_gradient_task, g, self.output, 0.5)
         return g * (1.0 - self.output * self.output)
 
 
@@ -292,6 +301,8 @@ class Erf(Primitive):
     keeps_inputs = True
 
     def forward(self, a: Any) -> Any:
+        if kernels.worth(a):
+            return kernels.mapped(kernels.erf_task, a, 2)
         return np.vectorize(math.erf, otypes=[a.dtype])(a) if a.size else a.copy()
 
     def backward(self, g: Any) -> Any:

@@ -1,0 +1,65 @@
+"""The models of the training steps, written once: given minidl's or PyTorch's `nn` and `F`, they are modules of it.
+
+They are `minidl.models` in the words that both libraries have; a test holds them together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def lenet(nn: Any, F: Any) -> Any:
+    """LeNet for images 1×28×28."""
+
+    class LeNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c1, self.c3 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
+            self.c5 = nn.Conv2d(16, 120, 5)
+            self.f6, self.output = nn.Linear(120, 84), nn.Linear(84, 10)
+
+        def forward(self, x: Any) -> Any:
+            x = F.max_pool2d(F.relu(self.c1(x)), 2)
+            x = F.max_pool2d(F.relu(self.c3(x)), 2)
+            x = F.relu(self.c5(x)).flatten(1)
+            return self.output(F.relu(self.f6(x)))
+
+    return LeNet()
+
+
+def resnet(nn: Any, F: Any, n: int = 3) -> Any:
+    """ResNet of 6n + 2 layers for images 3×32×32."""
+
+    class Block(nn.Module):
+        def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.stride, self.new_channels = stride, channels - in_channels
+            self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+            self.bn2 = nn.BatchNorm2d(channels)
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+            if self.stride > 1:
+                x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.new_channels))
+            return F.relu(x + y)
+
+    def stage(in_channels: int, channels: int, stride: int) -> Any:
+        return nn.Sequential(
+            Block(in_channels, channels, stride), *(Block(channels, channels, 1) for _ in range(n - 1))
+        )
+
+    class ResNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+            self.stage1, self.stage2, self.stage3 = stage(16, 16, 1), stage(16, 32, 2), stage(32, 64, 2)
+            self.output = nn.Linear(64, 10)
+
+        def forward(self, x: Any) -> Any:
+            x = F.relu(self.bn(self.conv(x)))
+            x = self.stage3(self.stage2(self.stage1(x)))
+            return self.output(x.mean((2, 3)))
+
+    return ResNet()
