@@ -59,7 +59,7 @@ def plane_sums(g: np.ndarray) -> np.ndarray:
 @kernel(example=lambda dtype: (1, np.ones((1, 4), dtype), np.empty(1, dtype)))
 def plane_sum_task(task, g, sums):  # type: ignore[no-untyped-def]
     """Σ of one plane."""
-    total = 0 * g[0, 0]
-    for value in g[task]:
-        total += value
+    row, total = g[task], g.dtype.type(0)
+    for j in range(row.size):
+        total += row[j]
     sums[task] = total

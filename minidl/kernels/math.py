@@ -167,6 +167,20 @@ def llvm_choose(parts: Any) -> Any:
 choose = Intrinsic(llvm_choose, lambda condition, a, b: a if condition else b)
 
 
+def llvm_larger(parts: Any) -> Any:
+    """From Numba's parts, LLVM's `maximum`, for which NaN is the largest of all."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        maximum = builder.module.declare_intrinsic("llvm.maximum", (kind,), parts.ir.FunctionType(kind, [kind, kind]))
+        return builder.call(maximum, args)
+
+    return parts.intrinsic(lambda typing, a, b: (a(a, a), emit))
+
+
+larger = Intrinsic(llvm_larger, np.maximum)
+
+
 @helper(fastmath=ROUNDED)
 def power32(t):  # type: ignore[no-untyped-def]
     """2^n from t = n + MAGIC: n moves into the exponent's bits."""

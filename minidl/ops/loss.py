@@ -9,6 +9,7 @@ import numpy as np
 from minidl.axes import broadcast_shapes
 from minidl.dtypes import require_float, require_same_dtype
 from minidl.function import Function
+from minidl.kernels import softmax as kernels
 from minidl.ops.softmax import log_softmax, shifted
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
@@ -53,6 +54,39 @@ class CrossEntropy(Function):
             scores = shifted(x, 1)
             gt = -g * (scores - np.log(np.exp(scores).sum(1, keepdims=True)))
         return gx, gt
+
+
+def dense_targets(labels: np.ndarray, weights: np.ndarray, smoothing: float) -> np.ndarray:
+    """t (M, C) of labels (M,), -1 for those that count nothing: t_c = (1 - ε) w_y [c = y] + ε w_c / C."""
+    t = np.zeros((labels.size, weights.size), weights.dtype)
+    if t.size:
+        t += smoothing / weights.size * weights
+        t[np.arange(labels.size), labels] += (1 - smoothing) * weights[labels]
+        t[labels < 0] = 0
+    return t
+
+
+def label_definition(x: Tensor, labels: np.ndarray, weights: np.ndarray, smoothing: float) -> Tensor:
+    """The cross-entropy with the targets that the labels stand for."""
+    return cross_entropy_definition(x, x._constant(dense_targets(labels, weights, smoothing)))
+
+
+class LabelCrossEntropy(Function):
+    """`CrossEntropy` of labels y (M,): targets that are 0 but for one class are not written out.
+
+    With s = log Σ_j exp(x_j) the loss is (1 - ε) w_y (s - x_y) + ε / C Σ_c w_c (s - x_c), and p_c = exp(x_c - s), so
+    forward keeps one number a row, s. Rows with the label -1 count nothing.
+    """
+
+    definition = staticmethod(label_definition)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        losses, self.sums = kernels.cross_entropy_forward(x, self.labels, self.weights, self.smoothing)
+        return losses
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        options = self.labels, self.weights, self.smoothing, self.sums
+        return kernels.cross_entropy_backward(g, self.inputs[0], *options)
 
 
 def reduced(name: str, loss: Tensor, reduction: str, count: Tensor | None = None) -> Tensor:
@@ -161,17 +195,13 @@ def cross_entropy(
         targets = as_rows(target) * (1 - label_smoothing) + label_smoothing / max(C, 1)
         targets = targets * Tensor(weights)
         count = None if reduction != "mean" else targets._constant(np.asarray(len(targets), input.dtype))
+        loss = run(CrossEntropy(), as_rows(input), targets)
     else:
         labels, counts = checked_labels("cross_entropy", input, target, ignore_index)
-        t = np.zeros((labels.size, C), input.dtype)
-        if label_smoothing:
-            t += label_smoothing / C * weights
-        if labels.size:
-            t[np.arange(labels.size), labels] += (1 - label_smoothing) * weights[labels]
-            t[~counts] = 0
-        targets = input._constant(t)
-        count = input._constant(np.asarray((weights[labels] * counts).sum() if C else 0, input.dtype))
-    loss = run(CrossEntropy(), as_rows(input), targets)
+        of_rows = weights[labels] * counts if C else np.zeros(0, input.dtype)
+        count = None if reduction != "mean" else input._constant(np.asarray(of_rows.sum(), input.dtype))
+        node = LabelCrossEntropy(labels=np.where(counts, labels, -1), weights=weights, smoothing=label_smoothing)
+        loss = run(node, as_rows(input))
     return reduced("cross_entropy", loss.reshape(shape), reduction, count)
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
+from minidl.kernels import norm as kernels
+from minidl.kernels.jit import contiguous
+from minidl.mode import mode
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
 
@@ -60,36 +63,28 @@ class BatchNorm(Function):
     definition = staticmethod(batch_norm_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        axes = channel_axes(x.ndim)
-        self.batch_mean, self.batch_variance = self.mean, self.variance
+        rows = as_channels(x)
         if self.mean is None:
-            n = x.dtype.type(max(x.size // max(x.shape[1], 1), 1))
-            self.batch_mean = x.sum(axes) / n
-            centred = x - per_channel(self.batch_mean, x.ndim)
-            self.batch_variance = np.square(centred).sum(axes) / n
-        self.inverse = 1 / np.sqrt(self.batch_variance + x.dtype.type(self.eps))
-        scale = self.inverse if weight is None else self.inverse * weight
-        y = (x - per_channel(self.batch_mean, x.ndim)) if self.mean is not None else centred
-        y *= per_channel(scale, x.ndim)
-        if bias is not None:
-            y += per_channel(bias, x.ndim)
-        return y
+            y, self.batch_mean, self.batch_variance = kernels.batch_norm_forward(rows, weight, bias, self.eps)
+            self.inverse = 1 / np.sqrt(self.batch_variance + x.dtype.type(self.eps))
+        else:
+            self.batch_mean, self.inverse = self.mean, 1 / np.sqrt(self.variance + x.dtype.type(self.eps))
+            scale = self.inverse if weight is None else self.inverse * weight
+            shift = -self.batch_mean * scale
+            y = kernels.channel_affine(rows, scale, shift if bias is None else shift + bias)
+        return y.reshape(x.shape)
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         x, weight, _ = self.inputs
-        axes = channel_axes(x.ndim)
-        normed = (x - per_channel(self.batch_mean, x.ndim)) * per_channel(self.inverse, x.ndim)
-        gb = g.sum(axes)
-        gw = (g * normed).sum(axes)
-        scale = self.inverse if weight is None else self.inverse * weight
-        gx = None
-        if self.needs[0]:
-            gx = g * per_channel(scale, x.ndim)
-            if self.mean is None:
-                n = x.dtype.type(max(x.size // max(x.shape[1], 1), 1))
-                gx -= per_channel(scale * gb / n, x.ndim)
-                gx -= normed * per_channel(scale * gw / n, x.ndim)
-        return gx, gw if self.needs[1] else None, gb if self.needs[2] else None
+        rows, training = as_channels(x), self.mean is None
+        statistics = self.batch_mean, self.inverse
+        gx, gw, gb = kernels.batch_norm_backward(as_channels(g), rows, weight, *statistics, training)
+        return gx.reshape(x.shape), gw if self.needs[1] else None, gb if self.needs[2] else None
+
+
+def as_channels(x: np.ndarray) -> np.ndarray:
+    """(N, C, ...) as (N, C, values)."""
+    return contiguous(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def batch_norm_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -161,14 +156,16 @@ def batch_norm(
     if not training:
         mean, variance = running_mean.detach().clone()._array, running_var.detach().clone()._array
         return run(BatchNorm(mean=mean, variance=variance, eps=eps), input, weight, bias)
+    node = BatchNorm(mean=None, variance=None, eps=eps)
+    y = run(node, input, weight, bias)
     if n and (running_mean is not None or running_var is not None):
-        mean = input._array.mean(channel_axes(input.ndim))
-        variance = input._array.var(channel_axes(input.ndim), ddof=1)
-        for running, batch in ((running_mean, mean), (running_var, variance)):
+        x, axes = input._array, channel_axes(input.ndim)
+        mean, variance = (x.mean(axes), x.var(axes)) if mode.definitions else (node.batch_mean, node.batch_variance)
+        for running, batch in ((running_mean, mean), (running_var, variance * (n / (n - 1)))):
             if running is not None:
                 running._array[...] = (1 - momentum) * running._array + momentum * batch
                 running._touch()
-    return run(BatchNorm(mean=None, variance=None, eps=eps), input, weight, bias)
+    return y
 
 
 def layer_norm_definition(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, count: int) -> Tensor:
@@ -189,25 +186,20 @@ class LayerNorm(Function):
     definition = staticmethod(layer_norm_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        axes = tuple(range(x.ndim - self.count, x.ndim))
-        y = x - x.mean(axes, keepdims=True)
-        self.inverse = 1 / np.sqrt(np.square(y).mean(axes, keepdims=True) + x.dtype.type(self.eps))
-        y *= self.inverse
-        self.normed = y
-        if weight is not None:
-            y = y * weight
-        return y.copy() if y is self.normed and bias is None else y if bias is None else y + bias
+        y, self.mean, self.inverse = kernels.layer_norm_forward(self.as_rows(x), weight, bias, self.eps)
+        return y.reshape(x.shape)
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        x, weight, _ = self.inputs
-        axes, rows = tuple(range(x.ndim - self.count, x.ndim)), tuple(range(x.ndim - self.count))
-        gh = g if weight is None else g * weight
-        gx = gh - gh.mean(axes, keepdims=True)
-        gx -= self.normed * (gh * self.normed).mean(axes, keepdims=True)
-        gx *= self.inverse
-        gw = (g * self.normed).sum(rows) if self.needs[1] else None
-        gb = g.sum(rows) if self.needs[2] else None
-        return gx, gw, gb
+        x, weight, bias = self.inputs
+        rows = self.as_rows(g), self.as_rows(x)
+        gx, gw, gb = kernels.layer_norm_backward(*rows, weight, self.mean, self.inverse)
+        gw = gw.reshape(weight.shape) if self.needs[1] else None
+        return gx.reshape(x.shape), gw, gb.reshape(bias.shape) if self.needs[2] else None
+
+    def as_rows(self, x: np.ndarray) -> np.ndarray:
+        """(..., *normalized) as (rows, values)."""
+        split = x.ndim - self.count
+        return contiguous(x).reshape(math.prod(x.shape[:split]), math.prod(x.shape[split:]))
 
 
 def layer_norm_samples(rng: np.random.Generator) -> Iterator[Sample]:

@@ -5,7 +5,8 @@ The backwards are one expression in the output, for arrays and Tensors alike, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from minidl.axes import norm_axis
 from minidl.dtypes import require_float
 from minidl.function import Primitive, call
+from minidl.kernels import softmax as kernels
+from minidl.kernels.jit import contiguous
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.primitives import Exp
 from minidl.tensor import Tensor
@@ -21,6 +24,14 @@ from minidl.tensor import Tensor
 def shifted(x: np.ndarray, axis: int) -> np.ndarray:
     """x minus its maximum along the axis, so that exp cannot overflow; where all is -inf, NaN."""
     return x - x.max(axis, keepdims=True, initial=-np.inf)
+
+
+def along_rows(function: Callable[..., np.ndarray], axis: int, *arrays: np.ndarray) -> np.ndarray:
+    """A function of rows (M, n) on the values along an axis of each array."""
+    moved = [np.moveaxis(a, axis, -1) for a in arrays]
+    shape = moved[0].shape
+    rows = [contiguous(a).reshape(math.prod(shape[:-1]), shape[-1]) for a in moved]
+    return np.moveaxis(function(*rows).reshape(shape), -1, axis)
 
 
 def softmax_definition(x: Tensor, axis: int) -> Tensor:
@@ -40,12 +51,11 @@ class Softmax(Primitive):
     definition = staticmethod(softmax_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        p = shifted(x, self.axis)
-        np.exp(p, out=p)
-        p /= p.sum(self.axis, keepdims=True)
-        return p
+        return along_rows(lambda rows: kernels.softmax_forward(rows, False), self.axis, x)
 
     def backward(self, g: Any) -> Any:
+        if type(g) is np.ndarray:
+            return along_rows(lambda *rows: kernels.softmax_backward(*rows, False), self.axis, g, self.output)
         gp = g * self.output
         return gp - self.output * gp.sum(axis=self.axis, keepdims=True)
 
@@ -67,11 +77,11 @@ class LogSoftmax(Primitive):
     definition = staticmethod(log_softmax_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        y = shifted(x, self.axis)
-        y -= np.log(np.exp(y).sum(self.axis, keepdims=True))
-        return y
+        return along_rows(lambda rows: kernels.softmax_forward(rows, True), self.axis, x)
 
     def backward(self, g: Any) -> Any:
+        if type(g) is np.ndarray:
+            return along_rows(lambda *rows: kernels.softmax_backward(*rows, True), self.axis, g, self.output)
         return g - call(Exp, self.output) * g.sum(axis=self.axis, keepdims=True)
 
 
