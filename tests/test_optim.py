@@ -188,7 +188,8 @@ def test_layouts():
     expected = parameter(np.zeros((3, 4)))
     expected.grad = p.grad
     optim.Adam([expected], lr=1.0, weight_decay=0.1).step()
-    np.testing.assert_array_equal(p._array, expected._array)
+    # the kernel fuses products into sums, which NumPy's form, for memory with gaps, does not
+    np.testing.assert_allclose(p._array, expected._array, rtol=1e-15, atol=0)
     assert np.count_nonzero(base) == 11
 
 

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.jit import contiguous, kernel
+from minidl.kernels.jit import contiguous, helper, kernel
+from minidl.kernels.math import choose
+from minidl.kernels.simd import at
 
 Pair = tuple[int, int]
+
+LANES = 16  # lengths are rounded up to whole vectors
 
 
 def max_pool2d_forward(
     x: np.ndarray, size: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The maxima (N, C, P, Q), and where in its plane (H·W places, row by row) each was found, int64."""
+    """The maxima (N, C, P, Q), and where in its plane (H·W places, row by row) each was found, int32."""
     y = np.empty((*x.shape[:2], *output), x.dtype)
-    index = np.empty(y.shape, np.int64)
+    index = np.empty(y.shape, np.int32)
     if y.size:
         max_forward_loops(
             y.shape[0] * y.shape[1],
@@ -27,16 +31,16 @@ def max_pool2d_forward(
             *stride,
             *padding,
             *dilation,
-            work=4 * y.size * size[0] * size[1],
+            work=2 * y.size * size[0] * size[1],
         )
     return y, index
 
 
 def max_pool2d_backward(g: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
-    gx = np.zeros(x_shape, g.dtype)
+    gx = np.empty(x_shape, g.dtype) if g.size else np.zeros(x_shape, g.dtype)
     if g.size:
-        max_backward_loops(g.shape[0] * g.shape[1], contiguous(g), contiguous(index), gx, work=4 * gx.size)
+        max_backward_loops(g.shape[0] * g.shape[1], contiguous(g), contiguous(index), gx, work=gx.size)
     return gx
 
 
@@ -44,7 +48,7 @@ def avg_pool2d_forward(x: np.ndarray, counts: np.ndarray, size: Pair, stride: Pa
     """The sums of the windows (N, C, P, Q), divided by counts (P, Q)."""
     y = np.empty((*x.shape[:2], *counts.shape), x.dtype)
     if y.size:
-        work = 4 * y.size * size[0] * size[1]
+        work = y.size * size[0] * size[1]
         avg_forward_loops(
             y.shape[0] * y.shape[1], contiguous(x), contiguous(counts), y, *size, *stride, *padding, work=work
         )
@@ -55,9 +59,9 @@ def avg_pool2d_backward(
     g: np.ndarray, counts: np.ndarray, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
 ) -> np.ndarray:
     """∂L/∂x (N, C, H, W) from g = ∂L/∂y (N, C, P, Q)."""
-    gx = np.zeros(x_shape, g.dtype)
+    gx = np.empty(x_shape, g.dtype) if g.size else np.zeros(x_shape, g.dtype)
     if g.size:
-        work = 4 * g.size * size[0] * size[1]
+        work = g.size * size[0] * size[1]
         avg_backward_loops(
             g.shape[0] * g.shape[1], contiguous(g), contiguous(counts), gx, *size, *stride, *padding, work=work
         )
@@ -69,35 +73,63 @@ def plane(dtype: np.dtype, n: int = 4) -> np.ndarray:
 
 
 def max_forward_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 1, plane(dtype), plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int64), 2, 2, 1, 1, 0, 0, 1, 1
+    return 1, plane(dtype), plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int32), 2, 2, 1, 1, 0, 0, 1, 1
 
 
 @kernel(example=max_forward_example)
 def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignore[no-untyped-def]
-    """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, or the last NaN."""
+    """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, or the last NaN.
+
+    The maximum is taken for all columns, as if the step were 1, and of these every sw-th is kept: neighbours are what
+    the vectoriser likes. So it likes lengths of whole vectors, which is why a row stands in a frame of -∞.
+    """
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
     n, c = task // C, task % C
-    image, best, place = x[n, c], y[n, c], index[n, c]
+    width = ((Q - 1) * sw + LANES) // LANES * LANES
+    wide = max(width + (S - 1) * dw, pw + W)
+    frame = np.full((H, wide), -np.inf, x.dtype)
+    frame[:, pw : pw + W] = x[n, c]
+    best, place, columns = np.empty(width, x.dtype), np.empty(width, np.int32), np.arange(width).astype(np.int32)
     for p in range(P):
+        best[:] = -np.inf
+        place[:] = -1
+        for r in range(R):
+            h = p * sh - ph + r * dh
+            if 0 <= h < H:
+                for s in range(S):
+                    row, first = frame[h, s * dw :], np.int32(h * W - pw + s * dw)
+                    for q in range(best.size):
+                        better = (row[q] > best[q]) | (row[q] != row[q])  # a choice, not a branch
+                        best[q] = choose(better, row[q], best[q])
+                        place[q] = choose(better, np.int32(first + columns[q]), place[q])
         for q in range(Q):
-            best[p, q] = -np.inf
-            value, at = best[p, q], -1  # what stays if the window sees nothing but padding
-            for r in range(R):
-                h = p * sh - ph + r * dh
-                if 0 <= h < H:
-                    for s in range(S):
-                        w = q * sw - pw + s * dw
-                        if 0 <= w < W:
-                            v = image[h, w]
-                            better = (v > value) | (v != v) | (at < 0)
-                            value = v if better else value  # a choice, not a branch: a maximum is hard to predict
-                            at = h * W + w if better else at
-            best[p, q], place[p, q] = value, at
+            y[n, c, p, q], found = best[q * sw], place[q * sw]
+            if found < 0:  # nothing above -∞
+                found = first_seen(H, W, p * sh - ph, q * sw - pw, R, S, dh, dw)
+            index[n, c, p, q] = found
+
+
+@helper()
+def first_seen(H, W, h, w, R, S, dh, dw):  # type: ignore[no-untyped-def]
+    """The first place of the image in the window at (h, w); -1 where it sees nothing but padding."""
+    for r in range(R):
+        for s in range(S):
+            if 0 <= h + r * dh < H and 0 <= w + s * dw < W:
+                return np.int32((h + r * dh) * W + w + s * dw)
+    return np.int32(-1)
+
+
+@helper()
+def seen(w, step, W, Q):  # type: ignore[no-untyped-def]
+    """Of windows 0 ... Q - 1 a tap sees columns w, w + step, ...: the first within the image, and which windows."""
+    first = max(0, (step - 1 - w) // step)
+    last = min(Q, (W - 1 - w) // step + 1) if w < W else 0
+    return w + first * step, first, last
 
 
 def max_backward_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 1, plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int64), plane(dtype)
+    return 1, plane(dtype, 3), np.zeros((1, 1, 3, 3), np.int32), plane(dtype)
 
 
 @kernel(example=max_backward_example)
@@ -105,12 +137,11 @@ def max_backward_loops(task, g, index, gx):  # type: ignore[no-untyped-def]
     """gx[n, c, index[n, c, p, q]] += g[n, c, p, q]"""
     N, C, P, Q = g.shape
     n, c = task // C, task % C
-    flat = gx[n, c].reshape(-1)
-    for p in range(P):
-        for q in range(Q):
-            at = index[n, c, p, q]
-            if at >= 0:
-                flat[at] += g[n, c, p, q]
+    flat, grad, places = gx[n, c].reshape(-1), g[n, c].reshape(-1), index[n, c].reshape(-1)
+    flat[:] = 0
+    for i in range(grad.size):
+        if places[i] >= 0:
+            flat[at(places[i] + 0)] += grad[i]
 
 
 def avg_example(dtype: np.dtype) -> tuple[Any, ...]:
@@ -124,13 +155,30 @@ def avg_forward_loops(task, x, counts, y, R, S, sh, sw, ph, pw):  # type: ignore
     P, Q = counts.shape
     n, c = task // C, task % C
     for p in range(P):
-        top, bottom = max(p * sh - ph, 0), min(p * sh - ph + R, H)
+        total = y[n, c, p]
+        total[:] = 0
+        for h in range(max(p * sh - ph, 0), min(p * sh - ph + R, H)):
+            for s in range(S):
+                w, first, last = seen(s - pw, sw, W, Q)
+                if first < last:
+                    add(total[first:last], x[n, c, h, w:], sw)
+        count = counts[p]
         for q in range(Q):
-            total = 0 * counts[p, q]
-            for h in range(top, bottom):
-                for w in range(max(q * sw - pw, 0), min(q * sw - pw + S, W)):
-                    total += x[n, c, h, w]
-            y[n, c, p, q] = total / counts[p, q]
+            total[q] = total[q] / count[q]
+
+
+@helper()
+def add(total, values, step):  # type: ignore[no-untyped-def]
+    """total[q] += values[q · step]"""
+    if step == 1:
+        for q in range(total.size):
+            total[q] += values[q]
+    elif step == 2:
+        for q in range(total.size):
+            total[q] += values[2 * q]
+    else:
+        for q in range(total.size):
+            total[q] += values[step * q]
 
 
 def avg_backward_example(dtype: np.dtype) -> tuple[Any, ...]:
@@ -143,10 +191,14 @@ def avg_backward_loops(task, g, counts, gx, R, S, sh, sw, ph, pw):  # type: igno
     N, C, H, W = gx.shape
     P, Q = counts.shape
     n, c = task // C, task % C
+    gx[n, c] = 0
+    share = np.empty(Q, g.dtype)
     for p in range(P):
-        top, bottom = max(p * sh - ph, 0), min(p * sh - ph + R, H)
         for q in range(Q):
-            share = g[n, c, p, q] / counts[p, q]
-            for h in range(top, bottom):
-                for w in range(max(q * sw - pw, 0), min(q * sw - pw + S, W)):
-                    gx[n, c, h, w] += share
+            share[q] = g[n, c, p, q] / counts[p, q]
+        for h in range(max(p * sh - ph, 0), min(p * sh - ph + R, H)):
+            for s in range(S):
+                w, first, last = seen(s - pw, sw, W, Q)
+                row = gx[n, c, h, w:] if first < last else gx[n, c, h, :0]
+                for q in range(last - first):
+                    row[at(q * sw)] += share[at(first + q)]

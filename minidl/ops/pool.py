@@ -36,13 +36,15 @@ def pooling_windows(x: Tensor, value: float, size: Pair, stride: Pair, pads: Pad
 
 
 def max_pool2d_definition(
-    x: Tensor, size: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair
-) -> tuple[Tensor, Tensor]:
-    """The first maximum of every window, and where it lies in the image, counted row by row."""
+    x: Tensor, size: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair, indices: bool
+) -> Any:
+    """The first maximum of every window, and if asked where it lies in the image, counted row by row."""
     P, Q = output
     pads = window_pads(x.shape[2:], size, stride, padding, dilation, output)
     windows = pooling_windows(x, -np.inf, size, stride, pads, dilation)[:, :, :P, :Q]
     values, place = windows.max(-1)
+    if not indices:
+        return values
     rows = np.arange(P)[:, None] * stride[0] - padding[0] + np.asarray(place) // size[1] * dilation[0]
     columns = np.arange(Q) * stride[1] - padding[1] + np.asarray(place) % size[1] * dilation[1]
     return values, Tensor(rows * x.shape[3] + columns)
@@ -57,12 +59,12 @@ class MaxPool2d(Function):
 
     definition = staticmethod(max_pool2d_definition)
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y, index = kernels.max_pool2d_forward(x, self.size, self.stride, self.padding, self.dilation, self.output)
-        self.index = index
-        return y, index.copy() if self.needs[0] else index  # the caller's copy: backward relies on ours
+    def forward(self, x: np.ndarray) -> Any:
+        geometry = self.size, self.stride, self.padding, self.dilation, self.output
+        y, self.index = kernels.max_pool2d_forward(x, *geometry)
+        return (y, self.index.astype(np.int64)) if self.indices else y
 
-    def backward(self, g: np.ndarray, _: np.ndarray) -> np.ndarray:
+    def backward(self, g: np.ndarray, _: np.ndarray | None = None) -> np.ndarray:
         return kernels.max_pool2d_backward(g, self.index, self.inputs[0].shape)
 
 
@@ -219,10 +221,10 @@ def max_pool2d(
     """
     x = as_batch("max_pool2d", input)
     options = pooling_arguments("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    values, indices = run(MaxPool2d(**options), x)
-    if input.ndim == 3:
-        values, indices = values.squeeze(0), indices.squeeze(0)
-    return (values, indices) if return_indices else values
+    found = run(MaxPool2d(**options, indices=bool(return_indices)), x)
+    if input.ndim == 4:
+        return found
+    return (found[0].squeeze(0), found[1].squeeze(0)) if return_indices else found.squeeze(0)
 
 
 def avg_pool2d_samples(rng: np.random.Generator) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from minidl.kernels.optim import adam_step, fits
 from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
 from minidl.tensor import Tensor
 
@@ -72,36 +73,44 @@ class Adam(Optimizer):
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
         (weight_decay,) = numbers(options, "weight_decay")
-        if weight_decay:
-            g = g + weight_decay * p
-        self.step_along(p, g, state, options)
+        self.step_along(p, g, state, options, decay=weight_decay)
 
-    def step_along(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
-        """The three last lines of the formula."""
+    def step_along(
+        self, p: np.ndarray, g: np.ndarray, state: State, options: Group, decay: float = 0.0, keep: float = 1.0
+    ) -> None:
+        """The formula, with `keep` · p in the place of p in its last line."""
         lr, eps = numbers(options, "lr", "eps")
         beta1, beta2 = map(float, options["betas"])
         t = state["step"] = state.get("step", 0) + 1
         m, v = self.buffer(state, "exp_avg", p), self.buffer(state, "exp_avg_sq", p)
-        work = self.scratch(p)
+        largest = self.buffer(state, "max_exp_avg_sq", p) if options["amsgrad"] else None
+        rate, root = lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+        step = adam_step if fits(p, m, v) else plain_step
+        step(p, g, m, v, largest, rate=rate, beta1=beta1, beta2=beta2, eps=eps, root=root, decay=decay, keep=keep)
 
-        m *= beta1
-        m += np.multiply(g, 1 - beta1, out=work)
 
-        v *= beta2
-        np.multiply(g, g, out=work)
-        work *= 1 - beta2
-        v += work
-
-        if options["amsgrad"]:
-            largest = self.buffer(state, "max_exp_avg_sq", p)
-            v = np.maximum(largest, v, out=largest)
-
-        np.sqrt(v, out=work)
-        work /= math.sqrt(1 - beta2**t)
-        work += eps
-        np.divide(m, work, out=work)
-        work *= lr / (1 - beta1**t)
-        p -= work
+def plain_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    largest: np.ndarray | None,
+    *,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    root: float,
+    decay: float,
+    keep: float,
+) -> None:
+    """`adam_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    if largest is not None:
+        v = np.maximum(largest, v, out=largest)
+    p[...] = keep * p - rate * m / (np.sqrt(v) * root + eps)
 
 
 class AdamW(Adam):
@@ -127,6 +136,4 @@ class AdamW(Adam):
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
         lr, weight_decay = numbers(options, "lr", "weight_decay")
-        if weight_decay:
-            p *= 1 - lr * weight_decay
-        self.step_along(p, g, state, options)
+        self.step_along(p, g, state, options, keep=1 - lr * weight_decay)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl.kernels.optim import fits, sgd_step
 from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
 from minidl.tensor import Tensor
 
@@ -71,16 +72,29 @@ class SGD(Optimizer):
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
         lr, momentum, dampening, weight_decay = numbers(options, "lr", "momentum", "dampening", "weight_decay")
-        step = self.scratch(p)
-        if weight_decay:
-            g = np.add(g, np.multiply(p, weight_decay, out=step), out=step)
+        velocity, damped = None, 1 - dampening
         if momentum:
-            first = state.get("momentum_buffer") is None
-            v = self.buffer(state, "momentum_buffer", p)
-            if first:
-                v += g
-            else:
-                v *= momentum
-                v += (1 - dampening) * g
-            g = g + momentum * v if options["nesterov"] else v
-        p -= np.multiply(g, lr, out=step)
+            damped = 1.0 if state.get("momentum_buffer") is None else damped  # the first velocity is the gradient
+            velocity = self.buffer(state, "momentum_buffer", p)
+        step = sgd_step if fits(p, p if velocity is None else velocity) else plain_step
+        nesterov = bool(options["nesterov"])
+        step(p, g, velocity, rate=lr, momentum=momentum, damped=damped, decay=weight_decay, nesterov=nesterov)
+
+
+def plain_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    velocity: np.ndarray | None,
+    *,
+    rate: float,
+    momentum: float,
+    damped: float,
+    decay: float,
+    nesterov: bool,
+) -> None:
+    """`sgd_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    if velocity is not None:
+        velocity[...] = momentum * velocity + damped * g
+        g = g + momentum * velocity if nesterov else velocity
+    p -= rate * g
