@@ -1,6 +1,6 @@
 """The door to Numba: when it compiles and what it says, the cache, threads, forks, interrupts, plain Python.
 
-Most tests run toy kernels in a process of their own: a copy of jit.py and what it stands on in an empty package, toy.py beside it.
+Most tests run toy kernels in a process of their own: jit.py and what it stands on, copied into an empty package.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def python(root, code, cache, expect=0, **settings):
     base = {name: value for name, value in os.environ.items() if not name.startswith(("MINIDL_", "NUMBA_"))}
     settings = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "MINIDL_CACHE_DIR": str(cache), **settings}
     environment = {name: value for name, value in (base | settings).items() if value is not None}
-    lines = "import os, signal, sys, threading, time\nimport numpy as np\nfrom minidl.kernels import jit, threads as policy, toy\n"
+    lines = "import os, signal, sys, threading, time\nimport numpy as np\n"
+    lines += "from minidl.kernels import jit, threads as policy, toy\n"
     done = subprocess.run(
         [sys.executable, "-c", lines + textwrap.dedent(code)],
         env=environment,

@@ -19,7 +19,7 @@ from minidl.ops.activation import LeakyRelu, Relu
 from minidl.ops.conv import Conv2d
 from minidl.ops.dropout import Dropout
 from minidl.ops.linear import Linear
-from minidl.ops.loss import CrossEntropy
+from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
 from minidl.ops.smooth import Gelu, Sigmoid, Silu
@@ -55,7 +55,19 @@ def right(passes: type[Function]) -> Callable[..., Any]:
     return RIGHT[passes]
 
 
-PASSES = [Conv2d, MaxPool2d, AvgPool2d, Linear, BatchNorm, LayerNorm, Softmax, LogSoftmax, CrossEntropy, Dropout]
+PASSES = [
+    Conv2d,
+    MaxPool2d,
+    AvgPool2d,
+    Linear,
+    BatchNorm,
+    LayerNorm,
+    Softmax,
+    LogSoftmax,
+    CrossEntropy,
+    LabelCrossEntropy,
+    Dropout,
+]
 PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Prod, P.Max, P.Exp, P.Tanh, P.Add, P.Mul]
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
 RIGHT = {passes: passes.backward for passes in PASSES}
@@ -198,15 +210,15 @@ def reads_memory_as_if_it_were_contiguous(self, g):
 
 
 @wrong("max_pool2d", MaxPool2d)
-def overwrites_where_windows_overlap(self, g, _):
+def overwrites_where_windows_overlap(self, g, _=None):
     N, C, H, W = self.inputs[0].shape
     gx = np.zeros((N, C, H * W), g.dtype)
-    np.put_along_axis(gx, self.index.reshape(N, C, -1), g.reshape(N, C, -1), 2)
+    np.put_along_axis(gx, self.index.astype(np.int64).reshape(N, C, -1), g.reshape(N, C, -1), 2)
     return gx.reshape(N, C, H, W)
 
 
 @wrong("max_pool2d", MaxPool2d)
-def every_value_of_the_window_gets_it(self, g, _):
+def every_value_of_the_window_gets_it(self, g, _=None):
     x = self.inputs[0]
     gx = np.zeros_like(x)
     (R, S), (sh, sw), (ph, pw) = self.size, self.stride, self.padding
@@ -351,17 +363,20 @@ def means_over_the_wrong_axis(self, g):
     x, weight, _ = self.inputs
     _, gw, gb = right(LayerNorm)(self, g)
     gh = g if weight is None else g * weight
-    gx = gh - gh.mean(0, keepdims=True) - self.normed * (gh * self.normed).mean(0, keepdims=True)
-    return gx * self.inverse, gw, gb
+    rows = *x.shape[: x.ndim - self.count], *(1,) * self.count
+    mean, inverse = self.mean.reshape(rows), self.inverse.reshape(rows)
+    normed = (x - mean) * inverse
+    gx = gh - gh.mean(0, keepdims=True) - normed * (gh * normed).mean(0, keepdims=True)
+    return gx * inverse, gw, gb
 
 
 @wrong("layer_norm", LayerNorm)
 def forgets_the_weight(self, g):
-    _, weight, bias = self.inputs
-    self.inputs = self.inputs[0], None, bias
+    x, weight, bias = self.inputs
     _, gw, gb = right(LayerNorm)(self, g)
-    gx = right(LayerNorm)(self, g)[0]
-    self.inputs = self.inputs[0], weight, bias
+    self.inputs = x, None if weight is None else np.ones_like(weight), bias
+    gx, _, _ = right(LayerNorm)(self, g)
+    self.inputs = x, weight, bias
     return gx, gw, gb
 
 
@@ -421,6 +436,32 @@ def ignores_label_smoothing(self, g):
 def no_gradient_for_probabilities_as_targets(self, g):
     gx, gt = right(CrossEntropy)(self, g)
     return gx, None
+
+
+@wrong("cross_entropy", LabelCrossEntropy)
+def climbs(self, g):
+    return -right(LabelCrossEntropy)(self, g)
+
+
+@wrong("cross_entropy", LabelCrossEntropy)
+def probabilities_alone(self, g):
+    return np.exp(self.inputs[0] - self.sums[:, None]) * g[:, None]
+
+
+@wrong("cross_entropy", LabelCrossEntropy)
+def counts_ignored_rows(self, g):
+    gx = right(LabelCrossEntropy)(self, g)
+    ignored = self.labels < 0
+    gx[ignored] = np.exp(self.inputs[0] - self.sums[:, None])[ignored]
+    return gx
+
+
+@wrong("cross_entropy", LabelCrossEntropy)
+def smooths_no_label(self, g):
+    self.smoothing, smoothing = 0.0, self.smoothing
+    gx = right(LabelCrossEntropy)(self, g)
+    self.smoothing = smoothing
+    return gx
 
 
 # Activations and dropout

@@ -8,6 +8,7 @@ leaves GNU's alone, too.
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -18,8 +19,6 @@ def keep_freed_memory() -> bool:
     """Tell GNU's malloc so; whether that was possible."""
     if os.environ.get("MINIDL_MALLOC", "").lower() == "system" or os.name != "posix":
         return False
-    import ctypes
-
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

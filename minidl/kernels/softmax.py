@@ -163,10 +163,6 @@ def cross_entropy_gradient_task(task, g, x, labels, weights, smoothing, sums, gx
             if total == 0:
                 out[:] = zero
             else:
-                scale = g[i] * total
                 for j in range(row.size):
-                    out[j] = exp(row[j] - s) * scale
-                if e != 0:
-                    for j in range(row.size):
-                        out[j] -= g[i] * share * weights[j]
-                out[label] -= g[i] * own
+                    out[j] = g[i] * (exp(row[j] - s) * total - share * weights[j])
+                out[label] = g[i] * (exp(row[label] - s) * total - (own + share * weights[label]))
