@@ -51,8 +51,7 @@ def conv2d_forward(
     (N, C, H, W), (K, c, R, S) = x.shape, weight.shape
     P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
     Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
-    shape = N, K, P, Q
-    y = np.empty(shape, x.dtype)
+    y = out = np.empty((N, K, P, Q), x.dtype)
     if not (x.size and y.size and weight.size):
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
@@ -64,17 +63,17 @@ def conv2d_forward(
         return y
     bias = no_bias(x) if bias is None else contiguous(bias)
     if R == S == 1 and stride == (1, 1):  # a plane of windows is one long row
-        x, y = x.reshape(N, C, 1, H * W), y.reshape(N, K, 1, H * W)
+        x, out = x.reshape(N, C, 1, H * W), y.reshape(N, K, 1, H * W)
         P, Q, H, W = 1, H * W, 1, H * W
     taps = tap_table(c, H * W, tuple(range(0, R * dilation[0], dilation[0])), W, S, dilation[1])
     if fills_rows(K // groups, Q, stride, x.dtype):
-        rows_products(x, taps, contiguous(weight), bias, y, groups, stride[0])
+        rows_products(x, taps, contiguous(weight), bias, out, groups, stride[0])
     else:
         size, filters = c * R * S, K // groups
         packed = pack_columns(contiguous(weight), steps(size), groups, filters, size, filters * size)
         windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
-        products(x, windows, taps, packed, bias, y, groups, c * H * W, window_table(N, K * P * Q, P, Q, Q, 1))
-    return y.reshape(shape)
+        products(x, windows, taps, packed, bias, out, groups, c * H * W, window_table(N, K * P * Q, P, Q, Q, 1))
+    return y
 
 
 def suits_winograd(

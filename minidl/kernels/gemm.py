@@ -45,24 +45,24 @@ def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.n
         c = np.matmul(a, b)
         return c if bias is None else c + bias
     if b.ndim == 2:  # all leading dimensions of a are rows
-        c = batched((a if a.ndim == 2 else a.reshape(-1, a.shape[-1]))[None], b[None], bias)
-        return c.reshape(*a.shape[:-1], b.shape[-1])
+        out = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+        batched((a if a.ndim == 2 else a.reshape(-1, a.shape[-1]))[None], b[None], out, bias)
+        return out
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     a = np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:])
     b = np.broadcast_to(b, (*batch, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
-    c = batched(a, b, bias)
-    return c.reshape(*batch, *c.shape[-2:])
+    batched(a, b, out, bias)
+    return out
 
 
-def batched(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
-    """a (n, M, K) times b (n, K, N); plus bias (N,), plus what is in `out`, if given."""
+def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None = None, add: bool = False) -> None:
+    """Into contiguous memory c for (n, M, N): a (n, M, K) times b (n, K, N), plus bias (N,); or add all that to it."""
     count, M, K = a.shape
     N = b.shape[-1]
-    c = np.empty((count, M, N), a.dtype) if out is None else out
     if not (c.size and K):
-        if out is None:
-            c[...] = 0 if bias is None else bias
-        return c
+        c[...] = (c if add else 0) + (0 if bias is None else bias)
+        return
     a, a_row, a_depth = operand(a)
     b, b_depth, b_column = operand(b)
     rows, columns = tile_shape(c.dtype)
@@ -76,7 +76,7 @@ def batched(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
         count * bands * stretches,
         packed,
         b,
-        c,
+        c.reshape(-1),
         NO_BIAS[c.dtype.char] if bias is None else contiguous(bias),
         M,
         N,
@@ -84,10 +84,9 @@ def batched(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
         b_depth,
         b_column,
         bands,
-        out is not None,
+        add,
         work=count * M * N * K // 40,
     )
-    return c
 
 
 NO_BIAS = {char: np.empty(0, char) for char in "fd"}
@@ -164,8 +163,8 @@ def pack_panel_columns(b, to, here, depth, depth_step, column_step):  # type: ig
 
 def multiply_example(dtype: np.dtype) -> tuple[Any, ...]:
     rows, _ = tile_shape(dtype)
-    packed, c = np.ones(rows * 2, dtype), np.empty((1, 2, 2), dtype)
-    return 1, packed, np.ones(4, dtype), c[0], NO_BIAS[dtype.char], 2, 2, 2, 2, 1, 1, False
+    packed, c = np.ones(rows * 2, dtype), np.empty(4, dtype)
+    return 1, packed, np.ones(4, dtype), c, NO_BIAS[dtype.char], 2, 2, 2, 2, 1, 1, False
 
 
 @kernel(example=multiply_example)
@@ -176,7 +175,7 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
     matrix, band, stretch = task // (bands * stretches), task // stretches % bands, task % stretches
     panels, step = (M + rows - 1) // rows, depth_of_blocks(K)
     first, last = panels * band // bands, panels * (band + 1) // bands
-    out = c.reshape(-1)[matrix * M * N :]
+    out = c[matrix * M * N :]
     right = np.empty(step * STRETCH * columns, b.dtype)
     corner = np.empty(rows * columns, b.dtype)
     starts = np.empty(rows, np.int64)

@@ -6,6 +6,7 @@ numbers, Σx²/n - mean², would lose all digits for data far from 0.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,58 +19,77 @@ VALUES = 16384  # rows of so many values together are one task
 def batch_norm_forward(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y of x (N, C, L), with each channel's mean and (biased) variance (C,)."""
-    y, mean, variance = np.empty_like(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+    """y of x (N, C, ...), with each channel's mean and (biased) variance (C,)."""
+    y, mean, variance = empty(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     if x.size:
-        eps = np.full(1, eps, x.dtype)
-        channel_task(x.shape[1], x, given(weight, x), given(bias, x), eps, y, mean, variance, work=x.size)
+        parameters = given(weight, x), given(bias, x), np.full(1, eps, x.dtype)
+        channel_task(x.shape[1], channels(x), *parameters, channels(y), mean, variance, work=x.size)
     return y, mean, variance
 
 
 def channel_affine(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """x (N, C, L) times scale plus shift (C,)."""
-    y = np.empty_like(x)
+    """x (N, C, ...) times scale plus shift (C,)."""
+    y = empty(x)
     if x.size:
-        affine_task(x.shape[1], x, contiguous(scale), contiguous(shift), y, work=x.size // 2)
+        affine_task(x.shape[1], channels(x), contiguous(scale), contiguous(shift), channels(y), work=x.size // 2)
     return y
 
 
 def batch_norm_backward(
     g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray, inverse: np.ndarray, training: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """gx (N, C, L), gw and gb (C,); in training mean and inverse depend on x."""
-    gx, gw, gb = np.empty_like(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+    """gx (N, C, ...), gw and gb (C,); in training mean and inverse depend on x."""
+    gx, gw, gb = empty(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     if x.size:
         share = np.full(1, x.shape[1] / x.size if training else 0, x.dtype)
         options = given(weight, x), contiguous(mean), contiguous(inverse), share
-        channel_gradient_task(x.shape[1], g, x, *options, gx, gw, gb, work=x.size)
+        channel_gradient_task(x.shape[1], channels(g), channels(x), *options, channels(gx), gw, gb, work=x.size)
     return gx, gw, gb
 
 
 def layer_norm_forward(
-    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float
+    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, eps: float, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y of rows x (M, D), with each row's mean and 1 / σ."""
-    M, D = x.shape
-    y, mean, inverse = np.empty_like(x), np.empty(M, x.dtype), np.empty(M, x.dtype)
+    """y of x, whose last `count` dimensions are a row, with each row's mean and 1 / σ."""
+    rows, y = as_rows(x, count), empty(x)
+    M, D = rows.shape
+    mean, inverse = np.empty(M, x.dtype), np.empty(M, x.dtype)
     if x.size:
         block = max(1, VALUES // D)
-        eps = np.full(1, eps, x.dtype)
-        rows_task(-(-M // block), x, given(weight, x), given(bias, x), eps, y, mean, inverse, block, work=x.size)
+        parameters = given(weight, x), given(bias, x), np.full(1, eps, x.dtype)
+        rows_task(-(-M // block), rows, *parameters, as_rows(y, count), mean, inverse, block, work=x.size)
     return y, mean, inverse
 
 
 def layer_norm_backward(
-    g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray, inverse: np.ndarray
+    g: np.ndarray, x: np.ndarray, weight: np.ndarray | None, mean: np.ndarray, inverse: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """gx (M, D), gw and gb (D,)."""
-    M, D = x.shape
+    """gx like x, gw and gb like a row of it."""
+    rows, gx = as_rows(x, count), empty(x)
+    M, D = rows.shape
     block = max(1, VALUES // max(D, 1))
     blocks = -(-M // block)
-    gx, sums = np.empty_like(x), np.zeros((2, blocks, D), x.dtype)
+    sums = np.zeros((2, blocks, *x.shape[x.ndim - count :]), x.dtype)
     if x.size:
-        rows_gradient_task(blocks, g, x, given(weight, x), mean, inverse, gx, sums, block, work=x.size)
+        kept, partial = (given(weight, x), mean, inverse), sums.reshape(2, blocks, D)
+        rows_gradient_task(blocks, as_rows(g, count), rows, *kept, as_rows(gx, count), partial, block, work=x.size)
     return gx, sums[0].sum(0), sums[1].sum(0)
+
+
+def empty(like: np.ndarray) -> np.ndarray:
+    """A C-contiguous array of the same shape and dtype."""
+    return np.empty(like.shape, like.dtype)
+
+
+def channels(x: np.ndarray) -> np.ndarray:
+    """(N, C, ...) as (N, C, values), C-contiguous."""
+    return contiguous(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
+def as_rows(x: np.ndarray, count: int) -> np.ndarray:
+    """The last `count` dimensions as rows: (M, values), C-contiguous."""
+    split = x.ndim - count
+    return contiguous(x).reshape(math.prod(x.shape[:split]), math.prod(x.shape[split:]))
 
 
 def given(parameter: np.ndarray | None, x: np.ndarray) -> np.ndarray:
@@ -77,12 +97,12 @@ def given(parameter: np.ndarray | None, x: np.ndarray) -> np.ndarray:
     return np.empty(0, x.dtype) if parameter is None else contiguous(parameter).reshape(-1)
 
 
-def channels(*kinds: str) -> Any:
+def like(*kinds: str) -> Any:
     """Arguments to compile with: x for (N, C, L), c for (C,)."""
     return lambda dtype: (1, *(np.ones((1, 1, 2) if kind == "x" else 1, dtype) for kind in kinds))
 
 
-@kernel(example=channels("x", "c", "c", "c", "x", "c", "c"))
+@kernel(example=like("x", "c", "c", "c", "x", "c", "c"))
 def channel_task(task, x, weight, bias, eps, y, mean, variance):  # type: ignore[no-untyped-def]
     """One channel: its mean, its variance, its y."""
     N, C, L = x.shape
@@ -111,7 +131,7 @@ def channel_task(task, x, weight, bias, eps, y, mean, variance):  # type: ignore
             out[j] = (row[j] - m) * scale + shift
 
 
-@kernel(example=channels("x", "c", "c", "x"))
+@kernel(example=like("x", "c", "c", "x"))
 def affine_task(task, x, scale, shift, y):  # type: ignore[no-untyped-def]
     """One channel, scaled and shifted."""
     a, b = scale[task], shift[task]
@@ -121,7 +141,7 @@ def affine_task(task, x, scale, shift, y):  # type: ignore[no-untyped-def]
             out[j] = row[j] * a + b
 
 
-@kernel(example=channels("x", "x", "c", "c", "c", "c", "x", "c", "c"))
+@kernel(example=like("x", "x", "c", "c", "c", "c", "x", "c", "c"))
 def channel_gradient_task(task, g, x, weight, mean, inverse, share, gx, gw, gb):  # type: ignore[no-untyped-def]
     """One channel: gb = Σ g, gw = Σ g x̂, gx = (g - x̂ · gw / n - gb / n) · w / σ."""
     N, C, L = x.shape

@@ -13,20 +13,24 @@ VALUES = 8192  # rows of so many values together are one task
 
 
 def softmax_forward(x: np.ndarray, logarithm: bool) -> np.ndarray:
-    """Of rows x (M, n), exp(x) / Σ exp(x), or its logarithm."""
-    y = np.empty_like(x)
+    """Along the last dimension of x, exp(x) / Σ exp(x), or its logarithm."""
+    y = np.empty(x.shape, x.dtype)
     if x.size:
-        block = max(1, VALUES // x.shape[1])
-        softmax_task(-(-len(x) // block), contiguous(x), y, logarithm, block, work=2 * x.size)
+        n = x.shape[-1]
+        block = max(1, VALUES // n)
+        x, out = contiguous(x).reshape(-1, n), y.reshape(-1, n)
+        softmax_task(-(-len(x) // block), x, out, logarithm, block, work=2 * x.size)
     return y
 
 
 def softmax_backward(g: np.ndarray, y: np.ndarray, logarithm: bool) -> np.ndarray:
-    """gx from the rows y (M, n) of the result: y (g - Σ g y); of its logarithm, g - exp(y) Σ g."""
-    gx = np.empty_like(y)
+    """gx from the result y, along its last dimension: y (g - Σ g y); of the logarithm, g - exp(y) Σ g."""
+    gx = np.empty(y.shape, y.dtype)
     if y.size:
-        block = max(1, VALUES // y.shape[1])
-        softmax_gradient_task(-(-len(y) // block), contiguous(g), y, gx, logarithm, block, work=y.size)
+        n = y.shape[-1]
+        block = max(1, VALUES // n)
+        g, y, out = contiguous(g).reshape(-1, n), contiguous(y).reshape(-1, n), gx.reshape(-1, n)
+        softmax_gradient_task(-(-len(y) // block), g, y, out, logarithm, block, work=y.size)
     return gx
 
 

@@ -38,9 +38,9 @@ class Linear(Function):
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         x, weight, _ = self.inputs
+        gx = (matmul(g, weight) if x.ndim > 1 else matmul(g[None], weight)[0]) if self.needs[0] else None
         n = x.size // x.shape[-1] if x.shape[-1] else g.size // max(len(weight), 1)
         rows, g = x.reshape(n, x.shape[-1]), g.reshape(n, len(weight))
-        gx = matmul(g, weight).reshape(x.shape) if self.needs[0] else None
         gw = matmul(g.T, rows) if self.needs[1] else None
         gb = g.sum(0) if self.needs[2] else None
         return gx, gw, gb

@@ -11,7 +11,6 @@ import numpy as np
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import norm as kernels
-from minidl.kernels.jit import contiguous
 from minidl.mode import mode
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
@@ -63,28 +62,21 @@ class BatchNorm(Function):
     definition = staticmethod(batch_norm_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        rows = as_channels(x)
         if self.mean is None:
-            y, self.batch_mean, self.batch_variance = kernels.batch_norm_forward(rows, weight, bias, self.eps)
+            y, self.batch_mean, self.batch_variance = kernels.batch_norm_forward(x, weight, bias, self.eps)
             self.inverse = 1 / np.sqrt(self.batch_variance + x.dtype.type(self.eps))
         else:
             self.batch_mean, self.inverse = self.mean, 1 / np.sqrt(self.variance + x.dtype.type(self.eps))
             scale = self.inverse if weight is None else self.inverse * weight
             shift = -self.batch_mean * scale
-            y = kernels.channel_affine(rows, scale, shift if bias is None else shift + bias)
-        return y.reshape(x.shape)
+            y = kernels.channel_affine(x, scale, shift if bias is None else shift + bias)
+        return y
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
         x, weight, _ = self.inputs
-        rows, training = as_channels(x), self.mean is None
         statistics = self.batch_mean, self.inverse
-        gx, gw, gb = kernels.batch_norm_backward(as_channels(g), rows, weight, *statistics, training)
-        return gx.reshape(x.shape), gw if self.needs[1] else None, gb if self.needs[2] else None
-
-
-def as_channels(x: np.ndarray) -> np.ndarray:
-    """(N, C, ...) as (N, C, values)."""
-    return contiguous(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
+        gx, gw, gb = kernels.batch_norm_backward(g, x, weight, *statistics, training=self.mean is None)
+        return gx, gw if self.needs[1] else None, gb if self.needs[2] else None
 
 
 def batch_norm_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -186,20 +178,13 @@ class LayerNorm(Function):
     definition = staticmethod(layer_norm_definition)
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        y, self.mean, self.inverse = kernels.layer_norm_forward(self.as_rows(x), weight, bias, self.eps)
-        return y.reshape(x.shape)
+        y, self.mean, self.inverse = kernels.layer_norm_forward(x, weight, bias, self.eps, self.count)
+        return y
 
     def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        x, weight, bias = self.inputs
-        rows = self.as_rows(g), self.as_rows(x)
-        gx, gw, gb = kernels.layer_norm_backward(*rows, weight, self.mean, self.inverse)
-        gw = gw.reshape(weight.shape) if self.needs[1] else None
-        return gx.reshape(x.shape), gw, gb.reshape(bias.shape) if self.needs[2] else None
-
-    def as_rows(self, x: np.ndarray) -> np.ndarray:
-        """(..., *normalized) as (rows, values)."""
-        split = x.ndim - self.count
-        return contiguous(x).reshape(math.prod(x.shape[:split]), math.prod(x.shape[split:]))
+        x, weight, _ = self.inputs
+        gx, gw, gb = kernels.layer_norm_backward(g, x, weight, self.mean, self.inverse, self.count)
+        return gx, gw if self.needs[1] else None, gb if self.needs[2] else None
 
 
 def layer_norm_samples(rng: np.random.Generator) -> Iterator[Sample]:

@@ -5,7 +5,6 @@ The backwards are one expression in the output, for arrays and Tensors alike, so
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from minidl.axes import norm_axis
 from minidl.dtypes import require_float
 from minidl.function import Primitive, call
 from minidl.kernels import softmax as kernels
-from minidl.kernels.jit import contiguous
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.primitives import Exp
 from minidl.tensor import Tensor
@@ -26,12 +24,11 @@ def shifted(x: np.ndarray, axis: int) -> np.ndarray:
     return x - x.max(axis, keepdims=True, initial=-np.inf)
 
 
-def along_rows(function: Callable[..., np.ndarray], axis: int, *arrays: np.ndarray) -> np.ndarray:
-    """A function of rows (M, n) on the values along an axis of each array."""
-    moved = [np.moveaxis(a, axis, -1) for a in arrays]
-    shape = moved[0].shape
-    rows = [contiguous(a).reshape(math.prod(shape[:-1]), shape[-1]) for a in moved]
-    return np.moveaxis(function(*rows).reshape(shape), -1, axis)
+def along(axis: int, function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """A function that works along the last axis, along another one."""
+    if axis == arrays[0].ndim - 1:
+        return function(*arrays)
+    return np.moveaxis(function(*(np.moveaxis(a, axis, -1) for a in arrays)), -1, axis)
 
 
 def softmax_definition(x: Tensor, axis: int) -> Tensor:
@@ -51,11 +48,11 @@ class Softmax(Primitive):
     definition = staticmethod(softmax_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return along_rows(lambda rows: kernels.softmax_forward(rows, False), self.axis, x)
+        return along(self.axis, lambda x: kernels.softmax_forward(x, False), x)
 
     def backward(self, g: Any) -> Any:
         if type(g) is np.ndarray:
-            return along_rows(lambda *rows: kernels.softmax_backward(*rows, False), self.axis, g, self.output)
+            return along(self.axis, lambda g, y: kernels.softmax_backward(g, y, False), g, self.output)
         gp = g * self.output
         return gp - self.output * gp.sum(axis=self.axis, keepdims=True)
 
@@ -77,11 +74,11 @@ class LogSoftmax(Primitive):
     definition = staticmethod(log_softmax_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return along_rows(lambda rows: kernels.softmax_forward(rows, True), self.axis, x)
+        return along(self.axis, lambda x: kernels.softmax_forward(x, True), x)
 
     def backward(self, g: Any) -> Any:
         if type(g) is np.ndarray:
-            return along_rows(lambda *rows: kernels.softmax_backward(*rows, True), self.axis, g, self.output)
+            return along(self.axis, lambda g, y: kernels.softmax_backward(g, y, True), g, self.output)
         return g - call(Exp, self.output) * g.sum(axis=self.axis, keepdims=True)
 
 
