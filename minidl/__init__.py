@@ -32,6 +32,7 @@ from minidl.factories import (
     zeros,
     zeros_like,
 )
+from minidl.kernels.conv import allow_winograd
 from minidl.kernels.threads import get_num_threads, set_num_threads
 from minidl.mode import definitions, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from minidl.ops.activation import relu
@@ -158,6 +159,7 @@ __all__ = [
     "add",
     "all",
     "allclose",
+    "allow_winograd",
     "amax",
     "amin",
     "any",

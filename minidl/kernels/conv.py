@@ -4,6 +4,7 @@
 |------------|-------------------------------------------|-------------------------------------------------------------|
 | depthwise  | a channel has one filter of its own       | there is no product of matrices in it                       |
 | scatter    | gradient of an image of few channels      | they would leave most of a tile's columns empty             |
+| matrix     | a filter as large as the image            | there is one window: it is a linear layer                   |
 | winograd   | float32, 3×3 filters in steps of one      | a quarter of the multiplications, a few digits less exact   |
 | rows       | neighbouring windows, enough of a row     | the tile's columns are windows: nothing is copied           |
 | direct     | everything else                           | windows need no copies, whatever stride and dilation        |
@@ -26,6 +27,7 @@ from minidl.kernels.depthwise import (
 )
 from minidl.kernels.direct import pack_columns, products, sums_over_windows
 from minidl.kernels.frame import Padding, Pair, framed
+from minidl.kernels.gemm import matmul
 from minidl.kernels.jit import contiguous
 from minidl.kernels.rows import rows_products
 from minidl.kernels.scatter import scatter_products
@@ -43,6 +45,9 @@ def conv2d_forward(
     groups: int,
 ) -> np.ndarray:
     """y (N, K, P, Q) of images x (N, C, H, W) and filters (K, C / groups, R, S), plus bias (K,)."""
+    if is_linear(x.shape, weight.shape, padding):
+        y = matmul(x.reshape(len(x), -1), weight.reshape(len(weight), -1).T, bias)
+        return y[:, :, None, None]
     if suits_winograd(x.shape, weight.shape, x.dtype, stride, padding, dilation):
         height, width = (x.shape[i] + sum(padding[i - 2]) - 2 for i in (2, 3))
         bias = no_bias(x) if bias is None else contiguous(bias)
@@ -152,6 +157,8 @@ def conv2d_input_gradient(
             N * C, gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation, work=work
         )
         return gx[:, :, top : top + H, left : left + W]
+    if is_linear(x_shape, weight.shape, padding):
+        return matmul(g.reshape(g.shape[:2]), weight.reshape(K, -1)).reshape(x_shape)
     if suits_winograd(x_shape, weight.shape, g.dtype, stride, padding, dilation):
         return winograd_input_gradient(contiguous(g), contiguous(weight), (top, left), x_shape)
     if 4 * c <= tile_shape(g.dtype)[1]:
@@ -231,6 +238,8 @@ def conv2d_weight_gradient(
     K, c, R, S = weight_shape
     if not (g.size and x.size and K * c * R * S):
         return np.zeros(weight_shape, g.dtype)
+    if is_linear(x.shape, weight_shape, padding):
+        return matmul(g.reshape(g.shape[:2]).T, x.reshape(len(x), -1)).reshape(weight_shape)
     if suits_winograd(x.shape, weight_shape, g.dtype, stride, padding, dilation):
         return winograd_weight_gradient(contiguous(g), contiguous(x), (padding[0][0], padding[1][0]))
     x, g = framed(x, padding), contiguous(g)
@@ -243,6 +252,11 @@ def conv2d_weight_gradient(
     windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
     taps = tap_table(c, H * W, tuple(range(0, R * dilation[0], dilation[0])), W, S, dilation[1])
     return sums_over_windows(x, windows, taps, packed, c * H * W, K // groups).reshape(weight_shape)
+
+
+def is_linear(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], padding: Padding) -> bool:
+    """Whether a filter is as large as the image, so that there is one window."""
+    return x_shape[1:] == weight_shape[1:] and padding == ((0, 0), (0, 0))
 
 
 def is_depthwise(weight: np.ndarray, groups: int) -> bool:

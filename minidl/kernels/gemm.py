@@ -24,10 +24,11 @@ from minidl.kernels.jit import contiguous, helper, kernel
 from minidl.kernels.simd import add_tile, at, set_tile, tile_columns, tile_rows, tile_shape
 
 DEPTH = 384  # of a block: 384 · 16 float32 of B are 24 of the 32 KiB that the nearest cache has
-STRETCH = 8  # so many panels of columns are one task
+STRETCH = 8  # so many panels of columns, at most, are one task
 BLOCK = 20  # so many panels of rows pass by before the next panel of columns
 SMALL = 64**3  # multiplications: fewer are not worth the copies
-BAND = 240  # so many rows of C, at most, are one task where columns alone are too few
+TASKS = 8  # at least, if the matrix has so many panels of columns and bands of rows
+BAND = 24  # so many rows of C, at most, are one task where columns alone are too few
 
 
 def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -70,8 +71,10 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
     packed = np.empty(count * panels * rows * K, c.dtype)
     chunk = max(1, 20_000 // (K * rows))  # panels a task
     pack_rows(count * -(-panels // chunk), a, packed, M, K, a_row, a_depth, chunk, work=count * M * K // 2)
-    stretches = -(-N // (STRETCH * columns))
-    bands = max(1, min(-(-M // BAND), 16 // (count * stretches)))
+    wide = -(-N // columns)
+    stretch = max(1, min(STRETCH, count * wide // TASKS))
+    stretches = -(-wide // stretch)
+    bands = max(1, min(-(-M // BAND), TASKS // (count * stretches)))
     multiply(
         count * bands * stretches,
         packed,
@@ -84,6 +87,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         b_depth,
         b_column,
         bands,
+        stretch,
         add,
         work=count * M * N * K // 40,
     )
@@ -164,23 +168,23 @@ def pack_panel_columns(b, to, here, depth, depth_step, column_step):  # type: ig
 def multiply_example(dtype: np.dtype) -> tuple[Any, ...]:
     rows, _ = tile_shape(dtype)
     packed, c = np.ones(rows * 2, dtype), np.empty(4, dtype)
-    return 1, packed, np.ones(4, dtype), c, NO_BIAS[dtype.char], 2, 2, 2, 2, 1, 1, False
+    return 1, packed, np.ones(4, dtype), c, NO_BIAS[dtype.char], 2, 2, 2, 2, 1, 1, 1, False
 
 
 @kernel(example=multiply_example)
-def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, add):  # type: ignore[no-untyped-def]
+def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, stretch, add):  # type: ignore[no-untyped-def]
     """A stretch of columns, and a band of rows, of one of the matrices C."""
     rows, columns = tile_rows(b), tile_columns(b)
-    stretches = (N + STRETCH * columns - 1) // (STRETCH * columns)
-    matrix, band, stretch = task // (bands * stretches), task // stretches % bands, task % stretches
+    stretches = ((N + columns - 1) // columns + stretch - 1) // stretch
+    matrix, band, begin = task // (bands * stretches), task // stretches % bands, task % stretches * stretch * columns
     panels, step = (M + rows - 1) // rows, depth_of_blocks(K)
     first, last = panels * band // bands, panels * (band + 1) // bands
     out = c[matrix * M * N :]
-    right = np.empty(step * STRETCH * columns, b.dtype)
+    right = np.empty(step * stretch * columns, b.dtype)
     corner = np.empty(rows * columns, b.dtype)
     starts = np.empty(rows, np.int64)
     left_steps, right_steps = np.arange(step) * rows, np.arange(step) * columns
-    begin, end = stretch * STRETCH * columns, min((stretch + 1) * STRETCH * columns, N)
+    end = min(begin + stretch * columns, N)
     for d in range(0, K, step):
         depth = min(step, K - d)
         for j in range(begin, end, columns):

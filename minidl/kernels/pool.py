@@ -12,8 +12,6 @@ from minidl.kernels.simd import at
 
 Pair = tuple[int, int]
 
-LANES = 16  # lengths are rounded up to whole vectors
-
 
 def max_pool2d_forward(
     x: np.ndarray, size: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair
@@ -80,34 +78,48 @@ def max_forward_example(dtype: np.dtype) -> tuple[Any, ...]:
 def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type: ignore[no-untyped-def]
     """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, or the last NaN.
 
-    The maximum is taken for all columns, as if the step were 1, and of these every sw-th is kept: neighbours are what
-    the vectoriser likes. So it likes lengths of whole vectors, which is why a row stands in a frame of -∞.
+    In a frame of -∞ a tap lies equally far from all windows, so one long loop a tap compares what it sees everywhere,
+    as if the step were 1, and remembers which tap saw most. Of that every sh-th row and sw-th column is kept.
     """
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
     n, c = task // C, task % C
-    width = ((Q - 1) * sw + LANES) // LANES * LANES
-    wide = max(width + (S - 1) * dw, pw + W)
-    frame = np.full((H, wide), -np.inf, x.dtype)
-    frame[:, pw : pw + W] = x[n, c]
-    best, place, columns = np.empty(width, x.dtype), np.empty(width, np.int32), np.arange(width).astype(np.int32)
+    wide, high = max((Q - 1) * sw + (S - 1) * dw + 1, pw + W), max((P - 1) * sh + (R - 1) * dh + 1, ph + H)
+    frame = np.full((high, wide), -np.inf, x.dtype)
+    for h in range(H):
+        row, out = x[n, c, h], frame[ph + h, pw : pw + W]
+        for w in range(W):
+            out[w] = row[w]
+    length = (P - 1) * sh * wide + (Q - 1) * sw + 1
+    values, best, place = frame.reshape(-1), np.full(length, -np.inf, x.dtype), np.full(length, np.int32(-1))
+    shift = np.empty(R * S, np.int32)
+    for r in range(R):
+        for s in range(S):
+            tap = np.int32(r * S + s)
+            shift[tap] = (r * dh - ph) * W + s * dw - pw
+            compare(values[r * dh * wide + s * dw :], best, place, tap)
     for p in range(P):
-        best[:] = -np.inf
-        place[:] = -1
-        for r in range(R):
-            h = p * sh - ph + r * dh
-            if 0 <= h < H:
-                for s in range(S):
-                    row, first = frame[h, s * dw :], np.int32(h * W - pw + s * dw)
-                    for q in range(best.size):
-                        better = (row[q] > best[q]) | (row[q] != row[q])  # a choice, not a branch
-                        best[q] = choose(better, row[q], best[q])
-                        place[q] = choose(better, np.int32(first + columns[q]), place[q])
+        row, out, found = y[n, c, p], index[n, c, p], True
         for q in range(Q):
-            y[n, c, p, q], found = best[q * sw], place[q * sw]
-            if found < 0:  # nothing above -∞
-                found = first_seen(H, W, p * sh - ph, q * sw - pw, R, S, dh, dw)
-            index[n, c, p, q] = found
+            i = p * sh * wide + q * sw
+            tap = place[at(i)]
+            row[q] = best[at(i)]
+            out[q] = p * sh * W + q * sw + shift[at(max(tap, 0) + 0)]
+            found = found & (tap >= 0)
+        if not found:  # somewhere nothing is above -∞
+            for q in range(Q):
+                if place[p * sh * wide + q * sw] < 0:
+                    out[q] = first_seen(H, W, p * sh - ph, q * sw - pw, R, S, dh, dw)
+
+
+@helper()
+def compare(values, best, place, tap):  # type: ignore[no-untyped-def]
+    """Replace where the tap sees more, or NaN; a choice, not a branch: a maximum is hard to predict."""
+    for i in range(best.size):
+        value, now, where = values[i], best[i], place[i]
+        better = (value > now) | (value != value)
+        best[i] = choose(better, value, now)
+        place[i] = choose(better, tap, where)
 
 
 @helper()

@@ -1,0 +1,101 @@
+"""The tile on each of its paths, in a process of its own: products and convolutions against NumPy in float64.
+
+Any machine can run any path: LLVM cuts vectors into the registers that there are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PATHS = ("avx512", "avx2", "generic")
+
+CHECK = """
+import numpy as np
+from minidl.kernels import conv, gemm, simd
+from minidl.kernels.jit import kernel
+
+rng = np.random.default_rng(0)
+worst = {}
+
+def compare(name, got, expected, limit):
+    expected = np.asarray(expected)
+    error = float(np.abs(got - expected).max() / max(np.sqrt(np.mean(expected**2)), 1e-30))
+    assert got.shape == expected.shape and error < limit, (name, got.dtype, got.shape, error)
+
+def windows(x, R, S, stride, padding, dilation):
+    (top, bottom), (left, right) = padding
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    P = (x.shape[2] - dilation[0] * (R - 1) - 1) // stride[0] + 1
+    Q = (x.shape[3] - dilation[1] * (S - 1) - 1) // stride[1] + 1
+    taps = [
+        x[:, :, r * dilation[0] :, s * dilation[1] :][:, :, : (P - 1) * stride[0] + 1 : stride[0],
+                                                       : (Q - 1) * stride[1] + 1 : stride[1]]
+        for r in range(R) for s in range(S)
+    ]
+    return np.stack(taps, 2)  # (N, C, R S, P, Q)
+
+print(simd.simd(), *simd.tile_shape(np.dtype("float32")))
+for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
+    for M, N, K in ((1, 1, 1), (7, 33, 5), (64, 65, 66), (130, 40, 901), (12, 300, 400)):
+        a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((M, K), (K, N), N))
+        exact = a.astype(float) @ b.astype(float)
+        for left in (a, np.asfortranarray(a), a[::-1][::-1]):
+            for right in (b, np.asfortranarray(b)):
+                c = np.full((M, N), np.nan, dtype)
+                gemm.batched(left[None], right[None], c, bias)
+                compare("gemm", c, exact + bias, limit)
+                gemm.batched(left[None], right[None], c, None, True)
+                compare("gemm, added", c, 2 * exact + bias, limit)
+    for geometry in (
+        # N, C, H, W, K, R, S, stride, padding, dilation, groups
+        (2, 3, 9, 8, 5, 3, 2, (1, 1), ((1, 0), (0, 1)), (1, 1), 1),
+        (2, 16, 17, 40, 24, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+        (3, 8, 12, 11, 20, 3, 3, (2, 3), ((1, 2), (2, 1)), (2, 1), 2),
+        (2, 48, 9, 13, 50, 3, 3, (1, 1), ((1, 1), (2, 0)), (1, 1), 1),
+        (5, 40, 4, 4, 33, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+        (2, 1, 8, 8, 8, 5, 5, (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    ):
+        N, C, H, W, K, R, S, stride, padding, dilation, groups = geometry
+        x, w = (rng.standard_normal(s).astype(dtype) for s in ((N, C, H, W), (K, C // groups, R, S)))
+        X = windows(x.astype(float), R, S, stride, padding, dilation)
+        _, _, _, P, Q = X.shape
+        X = X.reshape(N, groups, -1, P, Q)
+        V = w.astype(float).reshape(groups, K // groups, -1)
+        y = conv.conv2d_forward(x, w, None, stride, padding, dilation, groups)
+        compare("forward", y, np.einsum("ngdpq,gkd->ngkpq", X, V).reshape(y.shape), 10 * limit)
+        g = rng.standard_normal(y.shape).astype(dtype)
+        G = g.astype(float).reshape(N, groups, -1, P, Q)
+        gw = conv.conv2d_weight_gradient(g, x, w.shape, stride, padding, dilation, groups)
+        compare("weight gradient", gw, np.einsum("ngdpq,ngkpq->gkd", X, G).reshape(w.shape), 10 * limit)
+        gx = conv.conv2d_input_gradient(g, w, x.shape, stride, padding, dilation, groups)
+        # <g, conv(x')> = <gx, x'> for any x'
+        for _ in range(3):
+            other = rng.standard_normal(x.shape)
+            O = windows(other, R, S, stride, padding, dilation).reshape(N, groups, -1, P, Q)
+            forward = np.einsum("ngdpq,gkd,ngkpq->", O, V, G, optimize=True)
+            scale = np.sqrt(np.sum(gx.astype(float) ** 2))
+            assert abs(forward - np.sum(gx * other)) < 20 * limit * scale, ("input gradient", geometry)
+"""
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_multiplies_and_convolves(path, tmp_path):
+    environment = os.environ | {"MINIDL_SIMD": path, "PYTHONPATH": str(ROOT), "MINIDL_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", textwrap.dedent(CHECK)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[0] == path
+
+
+def test_an_unknown_path_is_named():
+    code = "from minidl.kernels import simd; simd.simd()"
+    environment = os.environ | {"MINIDL_SIMD": "sse9", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "MINIDL_SIMD must be one of avx512, avx2, generic" in done.stderr
