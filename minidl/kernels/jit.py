@@ -84,6 +84,8 @@ class Kernel(Compiled):
         super().__init__(function, fastmath)
         self.example = example
         self.codes: dict[tuple[Any, ...], Any] = {}  # kinds of arguments -> compiled code
+        if self.name in KERNELS:  # by its name the cache finds it
+            raise ValueError(f"kernel: {self.name} is defined twice")
         KERNELS[self.name] = self
 
     def __call__(self, tasks: int, *args: Any, work: float = math.inf) -> None:

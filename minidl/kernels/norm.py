@@ -57,7 +57,7 @@ def layer_norm_forward(
     if x.size:
         block = max(1, VALUES // D)
         parameters = given(weight, x), given(bias, x), np.full(1, eps, x.dtype)
-        rows_task(-(-M // block), rows, *parameters, as_rows(y, count), mean, inverse, block, work=x.size)
+        layer_task(-(-M // block), rows, *parameters, as_rows(y, count), mean, inverse, block, work=x.size)
     return y, mean, inverse
 
 
@@ -72,7 +72,7 @@ def layer_norm_backward(
     sums = np.zeros((2, blocks, *x.shape[x.ndim - count :]), x.dtype)
     if x.size:
         kept, partial = (given(weight, x), mean, inverse), sums.reshape(2, blocks, D)
-        rows_gradient_task(blocks, as_rows(g, count), rows, *kept, as_rows(gx, count), partial, block, work=x.size)
+        layer_gradient_task(blocks, as_rows(g, count), rows, *kept, as_rows(gx, count), partial, block, work=x.size)
     return gx, sums[0].sum(0), sums[1].sum(0)
 
 
@@ -170,7 +170,7 @@ def rows_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 
 @kernel(example=rows_example)
-def rows_task(task, x, weight, bias, eps, y, mean, inverse, block):  # type: ignore[no-untyped-def]
+def layer_task(task, x, weight, bias, eps, y, mean, inverse, block):  # type: ignore[no-untyped-def]
     """Some rows: mean, 1 / σ and y."""
     M, D = x.shape
     zero, n = x.dtype.type(0), x.dtype.type(D)
@@ -201,7 +201,7 @@ def rows_gradient_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 
 @kernel(example=rows_gradient_example)
-def rows_gradient_task(task, g, x, weight, mean, inverse, gx, sums, block):  # type: ignore[no-untyped-def]
+def layer_gradient_task(task, g, x, weight, mean, inverse, gx, sums, block):  # type: ignore[no-untyped-def]
     """Some rows: gx = (ĝ - x̂ · mean(ĝ x̂) - mean(ĝ)) / σ with ĝ = g · w; their Σ g x̂ and Σ g."""
     M, D = x.shape
     zero, n = x.dtype.type(0), x.dtype.type(D)

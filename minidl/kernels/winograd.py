@@ -71,7 +71,7 @@ def products(
     _, columns = tile_shape(x.dtype)
     tasks, work = -(-N * patches(P) * patches(Q) // columns), y.size * x.shape[1] // 10
     steps = np.arange(x.shape[1]) * step, np.arange(x.shape[1]) * columns
-    products_task(tasks, contiguous(x), points.reshape(-1), bias, y, row, *steps, *corner, work=work)
+    patch_products_task(tasks, contiguous(x), points.reshape(-1), bias, y, row, *steps, *corner, work=work)
     return y
 
 
@@ -86,7 +86,7 @@ def winograd_weight_gradient(g: np.ndarray, x: np.ndarray, corner: Pair) -> np.n
     evaluate_task(N * patches(P) * asked.shape[1], contiguous(g), asked, patches(Q), 0, 0, True, work=g.size * 4)
     sums = np.zeros((POINTS, -(-K // rows) * rows, seen.shape[1] * columns), g.dtype)
     tasks, work = POINTS * seen.shape[1], POINTS * K * C * count // 40
-    sums_task(tasks, asked.reshape(-1), seen.reshape(-1), sums, np.arange(count) * columns, K, work=work)
+    patch_sums_task(tasks, asked.reshape(-1), seen.reshape(-1), sums, np.arange(count) * columns, K, work=work)
     sums = np.ascontiguousarray(sums[:, :K, :C]).reshape(POINTS, K * C)
     return matmul(sums.T, np.kron(G, G).astype(g.dtype)).reshape(K, C, 3, 3)
 
@@ -104,7 +104,7 @@ def products_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 
 @kernel(example=products_example)
-def products_task(task, x, points, bias, y, row, steps, lanes, top, left):  # type: ignore[no-untyped-def]
+def patch_products_task(task, x, points, bias, y, row, steps, lanes, top, left):  # type: ignore[no-untyped-def]
     """All outputs of a few patches, one in each of the tile's columns."""
     rows, columns = tile_rows(x), tile_columns(x)
     N, C, H, W = x.shape
@@ -213,7 +213,7 @@ def sums_example(dtype: np.dtype) -> tuple[Any, ...]:
 
 
 @kernel(example=sums_example)
-def sums_task(task, asked, seen, sums, steps, K):  # type: ignore[no-untyped-def]
+def patch_sums_task(task, asked, seen, sums, steps, K):  # type: ignore[no-untyped-def]
     """At one point, Σ over patches of g's value for every filter times the image's for a block of channels."""
     rows, columns = tile_rows(seen), tile_columns(seen)
     _, height, C = sums.shape
