@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.jit import contiguous, kernel
+from minidl.kernels.simd import at
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -32,19 +33,20 @@ def example(dtype: np.dtype) -> tuple[Any, ...]:
 @kernel(example=example)
 def frame_task(task, x, out, top, left):  # type: ignore[no-untyped-def]
     """One plane: out[h, w] = x[h - top, w - left] where that is in x, else 0."""
-    _, C, H, W = x.shape
-    n, c = task // C, task % C
-    plane = out[n, c]
-    height, width = plane.shape
+    _, _, H, W = x.shape
+    _, _, height, width = out.shape
+    values, framed = x.reshape(-1), out.reshape(-1)  # loops over flat memory, as slices of rows take long to compile
     first, last = min(max(left, 0), width), max(min(left + W, width), 0)
     for h in range(height):
-        row = plane[h]
-        if 0 <= h - top < H and first < last:
-            row[:first] = 0
-            row[first:last] = x[n, c, h - top, first - left : last - left]
-            row[last:] = 0
-        else:
-            row[:] = 0
+        row, source = (task * height + h) * width, (task * H + h - top) * W - left
+        inside = 0 <= h - top < H and first < last
+        for w in range(first if inside else width):
+            framed[at(row + w)] = 0
+        if inside:
+            for w in range(first, last):
+                framed[at(row + w)] = values[at(source + w)]
+            for w in range(last, width):
+                framed[at(row + w)] = 0
 
 
 def plane_sums(g: np.ndarray) -> np.ndarray:

@@ -200,17 +200,13 @@ def multiply(task, packed, b, c, bias, M, N, K, depth_step, column_step, bands, 
                     high = min(rows, M - i)
                     for r in range(rows):
                         starts[r] = left + r
-                    if wide == columns and high == rows:
-                        if d or add:
-                            add_tile(
-                                packed, starts, left_steps, right, panel_at, right_steps, 0, depth, out, i * N + j, N
-                            )
-                        else:
-                            set_tile(
-                                packed, starts, left_steps, right, panel_at, right_steps, 0, depth, out, i * N + j, N
-                            )
-                    else:  # at the edge the tile is larger than what is left
-                        set_tile(packed, starts, left_steps, right, panel_at, right_steps, 0, depth, corner, 0, columns)
+                    inside = wide == columns and high == rows  # at the edge the tile is larger than what is left
+                    to, place, row = (out, i * N + j, N) if inside else (corner, 0, columns)
+                    if inside and (d or add):
+                        add_tile(packed, starts, left_steps, right, panel_at, right_steps, 0, depth, to, place, row)
+                    else:
+                        set_tile(packed, starts, left_steps, right, panel_at, right_steps, 0, depth, to, place, row)
+                    if not inside:
                         put_corner(corner, out[i * N + j :], N, high, wide, d or add)
         if bias.size and d + depth == K:
             add_bias(out[begin:], N, bias[begin:end], first * rows, min(last * rows, M))

@@ -85,19 +85,22 @@ def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type:
     _, _, P, Q = y.shape
     n, c = task // C, task % C
     wide, high = max((Q - 1) * sw + (S - 1) * dw + 1, pw + W), max((P - 1) * sh + (R - 1) * dh + 1, ph + H)
-    frame = np.full((high, wide), -np.inf, x.dtype)
+    values, image = np.empty(high * wide, x.dtype), x.reshape(-1)
+    for i in range(values.size):
+        values[i] = -np.inf
     for h in range(H):
-        row, out = x[n, c, h], frame[ph + h, pw : pw + W]
         for w in range(W):
-            out[w] = row[w]
+            values[at((ph + h) * wide + pw + w)] = image[at((task * H + h) * W + w)]
     length = (P - 1) * sh * wide + (Q - 1) * sw + 1
-    values, best, place = frame.reshape(-1), np.full(length, -np.inf, x.dtype), np.full(length, np.int32(-1))
+    best, place = np.empty(length, x.dtype), np.empty(length, np.int32)
+    for i in range(length):
+        best[i], place[i] = -np.inf, -1
     shift = np.empty(R * S, np.int32)
     for r in range(R):
         for s in range(S):
             tap = np.int32(r * S + s)
             shift[tap] = (r * dh - ph) * W + s * dw - pw
-            compare(values[r * dh * wide + s * dw :], best, place, tap)
+            compare(values, r * dh * wide + s * dw, best, place, tap)
     for p in range(P):
         row, out, found = y[n, c, p], index[n, c, p], True
         for q in range(Q):
@@ -113,10 +116,10 @@ def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type:
 
 
 @helper()
-def compare(values, best, place, tap):  # type: ignore[no-untyped-def]
+def compare(values, start, best, place, tap):  # type: ignore[no-untyped-def]
     """Replace where the tap sees more, or NaN; a choice, not a branch: a maximum is hard to predict."""
     for i in range(best.size):
-        value, now, where = values[i], best[i], place[i]
+        value, now, where = values[at(start + i)], best[i], place[i]
         better = (value > now) | (value != value)
         best[i] = choose(better, value, now)
         place[i] = choose(better, tap, where)
