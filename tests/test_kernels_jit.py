@@ -355,7 +355,7 @@ def test_the_same_bits_on_one_to_five_threads():
     """More threads than this machine may have cores: a process of its own, with a pool of five."""
     code = """
         import sys, numpy as np
-        from minidl.kernels import conv, pool, threads as policy
+        from minidl.kernels import conv, gemm, norm, pool, threads as policy
         rng = np.random.default_rng(0)
         def everything():
             for groups, stride in ((1, (1, 1)), (1, (2, 1)), (8, (1, 2))):
@@ -366,6 +366,15 @@ def test_the_same_bits_on_one_to_five_threads():
                 yield y
                 yield conv.conv2d_input_gradient(y, w, x.shape, *geometry)
                 yield conv.conv2d_weight_gradient(y, x, w.shape, *geometry)
+            a, b = (rng.standard_normal(s).astype("float32") for s in ((70, 500), (500, 90)))
+            yield gemm.matmul(a, b)
+            x, w = (rng.standard_normal(s).astype("float32") for s in ((3, 48, 12, 9), (50, 48, 3, 3)))
+            geometry = (1, 1), ((1, 1), (1, 1)), (1, 1), 1  # Winograd's
+            yield conv.conv2d_forward(x, w, None, *geometry)
+            y = rng.standard_normal((3, 50, 12, 9)).astype("float32")
+            yield conv.conv2d_weight_gradient(y, x, w.shape, *geometry)
+            yield from norm.layer_norm_backward(a, a[::-1].copy(), None, a[:, 0].copy(), a[:, 1].copy(), 1)
+            x = rng.standard_normal((2, 8, 11, 13)).astype("float32")
             y, index = pool.max_pool2d_forward(x, (3, 3), (2, 2), (1, 1), (1, 1), (6, 7))
             yield y
             yield pool.max_pool2d_backward(y, index, x.shape)
