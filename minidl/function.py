@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import threading
 import weakref
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,28 +27,41 @@ from typing import Any, ClassVar
 import numpy as np
 
 
-class Version:
-    """Counts the changes made in place to one piece of memory; all views of that memory share it.
+class Clock:
+    """Counts the changes made in place, to any memory: as long as it stands still, nothing that a node kept changed."""
 
-    `exposed` says that user code holds the bare ndarray (`t.numpy()`, `from_numpy`) and may change it behind the
-    counter; what is kept of exposed memory is therefore also fingerprinted.
+    def __init__(self) -> None:
+        self.now = 0
+        self.lock = threading.Lock()
+
+    def tick(self) -> int:
+        """Count one more."""
+        with self.lock:
+            self.now += 1
+            return self.now
+
+
+clock = Clock()
+
+
+class Version:
+    """When one piece of memory was last changed in place; all views of that memory share it.
+
+    `exposed` says that user code holds the bare ndarray (`t.numpy()`, `from_numpy`) and may change it without telling
+    the clock; what is kept of exposed memory is therefore also fingerprinted.
     """
 
-    count = 0
+    changed = 0
     exposed = False
+
+    def change(self) -> None:
+        """Say that the memory has changed, so that a graph that kept it can tell."""
+        self.changed = clock.tick()
 
 
 def fingerprint(array: np.ndarray) -> int:
     """A checksum of the array's values, some gigabytes a second."""
     return zlib.adler32(np.ascontiguousarray(array).view(np.uint8) if array.ndim else array.tobytes())
-
-
-Watched = tuple[int, Version, int, int | None, np.ndarray]
-
-
-def watch(position: int, version: Version, array: np.ndarray) -> Watched:
-    """The state of an input that a node keeps (or of its output, position -1), so that a change can be found."""
-    return position, version, version.count, fingerprint(array) if version.exposed else None, array
 
 
 class Function:
@@ -68,6 +82,9 @@ class Function:
         output: the array (or tuple) forward returned, if `keeps_output`.
         parents: for each input the node that made it, or None where no gradient goes.
         outputs: shape and dtype of each output, where there are several.
+        watched: the versions of what is kept: of each input (None for a constant), then of each output.
+        marks: fingerprints of those that are exposed, by position in `watched`.
+        recorded: what the clock said at forward.
     """
 
     keeps_inputs: ClassVar[bool] = True
@@ -80,7 +97,9 @@ class Function:
     inputs: tuple[np.ndarray | None, ...] = ()
     parents: tuple[Function | None, ...] = ()
     hooks: tuple[Callable[[Any], Any], ...] = ()
-    watched: Sequence[Watched] = ()
+    watched: Sequence[Version | None] = ()
+    marks: Mapping[int, int] = MappingProxyType({})
+    recorded = 0
     outputs: tuple[tuple[tuple[int, ...], np.dtype], ...] = ()
     released = False
 
@@ -104,7 +123,7 @@ class Function:
 
     def gradients(self, g: Any) -> tuple[Any, ...]:
         """Gradients of the inputs as arrays, from `g`, the gradient of the output (`Slots` for several outputs)."""
-        if self.released or self.watched:
+        if self.recorded != clock.now or self.marks:
             self.check_unchanged()
         grads = self.backward(*g.filled(self.outputs)) if type(g) is Slots else self.backward(g)
         return grads if type(grads) is tuple and len(grads) == len(self.parents) else self.as_tuple(grads)
@@ -129,6 +148,20 @@ class Function:
 
     # Detecting changes in place
 
+    def watch(self, versions: Sequence[Version | None], arrays: Sequence[np.ndarray | None]) -> None:
+        """Remember, so that a change can be found, the versions of arrays that are kept."""
+        first = len(self.watched)
+        self.watched = [*self.watched, *versions] if first else versions
+        for version in versions:
+            if version is not None and version.exposed:
+                i = versions.index(version)
+                self.marks = {**self.marks, first + i: fingerprint(arrays[i])}
+
+    def kept(self) -> tuple[np.ndarray | None, ...]:
+        """The arrays that are watched."""
+        output = self.output if self.keeps_output else ()
+        return (*self.inputs, *(output if type(output) is tuple else (output,)))
+
     def check_unchanged(self) -> None:
         """Raise RuntimeError if this node was freed, or if an array that it kept was changed since forward."""
         if self.released:
@@ -136,13 +169,15 @@ class Function:
                 f"{self.name}: backward a second time, but what the first one needed was freed; pass retain_graph=True "
                 "to the first backward"
             )
-        for position, version, count, mark, array in self.watched:
-            if version.count != count or (mark is not None and fingerprint(array) != mark):
+        for i, version in enumerate(self.watched):
+            if version is None:
+                continue
+            if version.changed > self.recorded or (i in self.marks and fingerprint(self.kept()[i]) != self.marks[i]):
                 names = list(inspect.signature(self.forward).parameters)
-                what = "output" if position < 0 else f"input {names[min(position, len(names) - 1)]}"
+                what = f"input {names[min(i, len(names) - 1)]}" if i < len(self.inputs) else "output"
                 raise RuntimeError(
-                    f"{self.name}: its {what}, of shape {array.shape}, was changed in place between forward and "
-                    "backward, so the gradient would be wrong; change a copy (x = x + ..., x.clone()) instead"
+                    f"{self.name}: its {what}, of shape {self.kept()[i].shape}, was changed in place between forward "
+                    "and backward, so the gradient would be wrong; change a copy (x = x + ..., x.clone()) instead"
                 )
 
     def release(self) -> None:
@@ -164,7 +199,7 @@ class Primitive(Function):
         if self.keeps_inputs:
             rule.inputs = tools.inputs(self)
         if self.keeps_output:
-            rule.output = tools.wrap(self.output, self, self.watched[-1][1])
+            rule.output = tools.wrap(self.output, self, self.watched[-1])
         return self.as_tuple(rule.backward(g))
 
 
@@ -232,10 +267,9 @@ class TensorTools:
 
     def inputs(self, node: Function) -> tuple[Any, ...]:
         """The node's inputs as Tensors, each joined to the parent it came from."""
-        versions = {position: version for position, version, *_ in node.watched}
         return tuple(
-            None if x is None else self.wrap(x, parent, versions.get(i))
-            for i, (x, parent) in enumerate(zip(node.inputs, node.parents, strict=True))
+            None if x is None else self.wrap(x, parent, version)
+            for x, parent, version in zip(node.inputs, node.parents, node.watched, strict=False)
         )
 
     def vjp(self, function: Callable[..., Any], inputs: tuple[Any, ...], g: Any) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.dtypes import as_array, as_dtype
-from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, watch
+from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, clock
 from minidl.hooks import RemovableHandle
 from minidl.mode import Switch, mode
 from minidl.operators import Arithmetic, Comparison, Indexing, InPlace, Reductions, Shapes, Ufuncs
@@ -168,7 +168,7 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
 
     def _touch(self) -> None:
         """Say that the memory has changed, so that a graph that kept it can tell."""
-        self._version.count += 1
+        self._version.change()
 
     def numpy(self) -> np.ndarray:
         """The array itself, sharing memory. RuntimeError while a gradient flows here: detach() first, as in PyTorch."""
@@ -219,28 +219,28 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
         Inputs may also be ndarrays (constants that nobody changes) or None (left out). Returns a Tensor or a tuple of
         them. What forward returns is a new array or a view of an input, not the input itself.
         """
-        arrays, parents, recorded = [], [], False
-        recording = mode.recording
+        arrays: list[np.ndarray | None] = []
+        parents: list[Function | None] = []
         for x in inputs:
             if isinstance(x, Tensor):
                 arrays.append(x._array)
-                parent = x._node if recording else None
-                parents.append(parent)
-                recorded = recorded or parent is not None
+                parents.append(x._node)
             else:
                 arrays.append(x)
                 parents.append(None)
-        node.needs = tuple([parent is not None for parent in parents])
+        node.needs = needs = tuple([parent is not None for parent in parents]) if mode.recording else NO * len(arrays)
+        node.recorded = clock.now
         if node.quiet:
             with np.errstate(all="ignore"):  # infinities and NaN are results, as everywhere in deep learning
                 result = node.forward(*arrays)
         else:
             result = node.forward(*arrays)
+        recorded = True in needs
         if recorded:
             node.parents = tuple(parents)
             if node.keeps_inputs:
                 node.inputs = tuple(arrays)
-                node.watched = [watch(i, x._version, x._array) for i, x in enumerate(inputs) if isinstance(x, Tensor)]
+                node.watch([x._version if isinstance(x, Tensor) else None for x in inputs], arrays)
         if type(result) is tuple:
             return several(node, result, recorded)
         if type(result) is not np.ndarray:
@@ -250,7 +250,7 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             return from_result(result, None, version)
         if node.keeps_output:
             node.output = result
-            node.watched = [*node.watched, watch(-1, version, result)]
+            node.watch([version], [result])
         return from_result(result, node, version)
 
     @staticmethod
@@ -280,6 +280,7 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             return from_result(self._array.astype(dtype), None, Version())
 
 
+NO = (False,)
 apply = Tensor._apply
 
 
@@ -309,7 +310,7 @@ def several(node: Function, results: tuple[np.ndarray, ...], recorded: bool) -> 
         node.outputs = tuple((result.shape, result.dtype) for result in results)
         if node.keeps_output:
             node.output = results
-            node.watched = [*node.watched, *(watch(-1, t._version, t._array) for t in outputs)]
+            node.watch([t._version for t in outputs], results)
     return outputs
 
 

@@ -54,36 +54,40 @@ def walk(
                 found[node] = g if node in ours else tools.copy(g)
             grads = node.differentiable_gradients(g, tools) if create_graph else node.gradients(g)
 
-        for parent, gradient in zip(node.parents, grads, strict=False):
+        for parent, gradient in zip(node.parents, grads):  # noqa: B905 (a Leaf has neither)
             if parent is None:
                 continue
-            if gradient is None:
-                pass
-            elif parent not in values:
-                values[parent] = gradient
-                if is_fresh(gradient, g, grads, node):
+            if gradient is not None:
+                before = values.get(parent)
+                if before is None:
+                    values[parent] = gradient
+                    if gradient is not g and is_fresh(gradient, grads, node):
+                        ours.add(parent)
+                elif parent in ours and type(gradient) is np.ndarray:
+                    before += gradient
+                    values[parent] = before  # NumPy's scalars are not added to in place
+                else:
+                    values[parent] = before + gradient
                     ours.add(parent)
-            elif parent in ours and type(gradient) is np.ndarray:
-                values[parent] += gradient
-            else:
-                values[parent] = values[parent] + gradient
-                ours.add(parent)
-            waiting[parent] -= 1
-            if not waiting[parent]:
+            waiting[parent] = consumers = waiting[parent] - 1
+            if not consumers:
                 ready.append(parent)
         if not retain_graph:
             node.release()
     return found
 
 
-def is_fresh(gradient: Any, g: Any, grads: tuple[Any, ...], node: Function) -> bool:
-    """Whether a gradient is an array of its own: not `g`, not a view, not what the node kept, not given out twice."""
-    if type(gradient) is not np.ndarray or gradient.base is not None or gradient is g:
+def is_fresh(gradient: Any, grads: tuple[Any, ...], node: Function) -> bool:
+    """Whether a gradient is an array of its own: not a view, not what the node kept, not given out twice."""
+    if type(gradient) is not np.ndarray or gradient.base is not None:
         return False
     for x in node.inputs:
         if gradient is x:
             return False
-    return len(grads) == 1 or sum([other is gradient for other in grads]) == 1
+    times = 0
+    for other in grads:
+        times += other is gradient
+    return times == 1
 
 
 def count_consumers(roots: Iterable[Function]) -> dict[Function, int]:

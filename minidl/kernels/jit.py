@@ -93,7 +93,7 @@ class Kernel(Compiled):
 
         `work` is about how many nanoseconds that will take one thread: a little is not worth waking others for.
         """
-        kinds = tuple([(a.dtype.char, a.ndim, a.flags.carray) if type(a) is np.ndarray else type(a) for a in args])
+        kinds = tuple([(a.dtype, a.ndim, a.flags.carray) if type(a) is np.ndarray else type(a) for a in args])
         with state.lock:
             code = self.codes.get(kinds)
             if code is None:
@@ -101,11 +101,12 @@ class Kernel(Compiled):
             if code is PLAIN:
                 for task in range(tasks):
                     self.function(task, *args)
-                return
-            n = 1 if work < threads.LITTLE or tasks == 1 or state.forked else threads.get_num_threads()
-            if n > 1:
+            elif work < threads.LITTLE or tasks == 1 or state.forked or threads.get_num_threads() == 1:
+                state.start(state.serial, code.address, tasks, 1, args)
+            else:
+                n = threads.get_num_threads()
                 threads.use_threads(n)
-            compiled_start()(runner(n > 1), code.address, tasks, n, args)
+                state.start(runner(parallel=True), code.address, tasks, n, args)
 
     def prepare(self, kinds: tuple[Any, ...], args: tuple[Any, ...]) -> Any:
         """Compile for the arguments' types, or load from the cache."""
@@ -127,8 +128,8 @@ class Kernel(Compiled):
                 keep_freed_memory()
                 types = numba().typeof(args)
                 code = task_code(f"{self.name}_{'_'.join(map(short, kinds))}", self.dispatcher, types)
-                compiled_start().compile((*[numba().types.int64] * 4, types))
-                runner(parallel=False)
+                state.start, state.serial = compiled_start(), runner(parallel=False)
+                state.start.compile((*[numba().types.int64] * 4, types))
                 if not state.forked:
                     runner(parallel=True)
                 if not code.cache_hits or not cache_folder():
@@ -144,7 +145,7 @@ PLAIN = object()  # stands for a kernel's code under NUMBA_DISABLE_JIT=1
 
 def short(kind: Any) -> str:
     """A kind of argument as part of a file's name."""
-    return f"{kind[0]}{kind[1]}" if type(kind) is tuple else kind.__name__
+    return f"{kind[0].char}{kind[1]}" if type(kind) is tuple else kind.__name__
 
 
 def dtype_of(args: tuple[Any, ...]) -> Any:
@@ -266,6 +267,8 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.forked = False
+        self.start: Any = None  # the compiled `start`, and the address of the runner for one thread
+        self.serial = 0
         self.compiler: int | None = None  # the thread that compiles
         self.cut_short = False  # forked while another thread compiled: Numba would wait for that thread for ever
 

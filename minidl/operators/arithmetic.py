@@ -51,7 +51,7 @@ class Arithmetic:
 
     def _binary(self, name: str, primitive: Any, other: Operand, reverse: bool = False) -> Any:
         """Bring two operands to one dtype and run a primitive on them; NotImplemented for what is no operand."""
-        if not isinstance(other, Arithmetic):
+        if type(other) is not type(self) and not isinstance(other, Arithmetic):
             if not isinstance(other, int | float | np.ndarray | np.generic):
                 return NotImplemented
             other = self._operand(other)
@@ -176,7 +176,8 @@ class Arithmetic:
     # Mathematics
 
     def _unary(self, name: str, primitive: Any) -> Tensor:
-        require_float(name, input=self)
+        if self._array.dtype.kind != "f":
+            require_float(name, input=self)
         return self._apply(primitive(), self)
 
     def exp(self) -> Tensor:
@@ -288,7 +289,7 @@ class Arithmetic:
     # Products of matrices
 
     def __matmul__(self, other: Operand) -> Tensor:
-        if not isinstance(other, Arithmetic):
+        if type(other) is not type(self) and not isinstance(other, Arithmetic):
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = self._operand(other)
