@@ -157,7 +157,7 @@ class Function:
                 i = versions.index(version)
                 self.marks = {**self.marks, first + i: fingerprint(arrays[i])}
 
-    def kept(self) -> tuple[np.ndarray | None, ...]:
+    def arrays_watched(self) -> tuple[np.ndarray | None, ...]:
         """The arrays that are watched."""
         output = self.output if self.keeps_output else ()
         return (*self.inputs, *(output if type(output) is tuple else (output,)))
@@ -169,15 +169,16 @@ class Function:
                 f"{self.name}: backward a second time, but what the first one needed was freed; pass retain_graph=True "
                 "to the first backward"
             )
+        kept = self.arrays_watched()
         for i, version in enumerate(self.watched):
             if version is None:
                 continue
-            if version.changed > self.recorded or (i in self.marks and fingerprint(self.kept()[i]) != self.marks[i]):
+            if version.changed > self.recorded or (i in self.marks and fingerprint(kept[i]) != self.marks[i]):
                 names = list(inspect.signature(self.forward).parameters)
                 what = f"input {names[min(i, len(names) - 1)]}" if i < len(self.inputs) else "output"
                 raise RuntimeError(
-                    f"{self.name}: its {what}, of shape {self.kept()[i].shape}, was changed in place between forward "
-                    "and backward, so the gradient would be wrong; change a copy (x = x + ..., x.clone()) instead"
+                    f"{self.name}: its {what}, of shape {kept[i].shape}, was changed in place between forward and "
+                    "backward, so the gradient would be wrong; change a copy (x = x + ..., x.clone()) instead"
                 )
 
     def release(self) -> None:

@@ -29,6 +29,7 @@ from minidl.ops.loss import (
 from minidl.ops.math import tanh
 from minidl.ops.norm import batch_norm, layer_norm
 from minidl.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from minidl.ops.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from minidl.ops.shapes import pad
 from minidl.ops.smooth import (
     celu,
@@ -60,6 +61,7 @@ __all__ = [
     "elu",
     "gelu",
     "glu",
+    "gru",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -71,6 +73,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsigmoid",
+    "lstm",
     "max_pool2d",
     "mish",
     "mse_loss",
@@ -80,6 +83,8 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rnn_relu",
+    "rnn_tanh",
     "selu",
     "sigmoid",
     "silu",
