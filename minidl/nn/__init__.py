@@ -26,6 +26,7 @@ from minidl.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from minidl.nn.cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
 from minidl.nn.conv import Conv2d
 from minidl.nn.dropout import Dropout, Dropout2d
@@ -44,6 +45,7 @@ from minidl.nn.module import Module
 from minidl.nn.norm import BatchNorm1d, BatchNorm2d
 from minidl.nn.parameter import Parameter
 from minidl.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from minidl.nn.recurrent import GRU, LSTM, RNN
 from minidl.nn.softmax import LogSoftmax, Softmax, Softmin
 
 __all__ = [
@@ -51,6 +53,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
@@ -63,6 +68,7 @@ __all__ = [
     "Dropout",
     "Dropout2d",
     "Flatten",
+    "GRUCell",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -70,6 +76,7 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "L1Loss",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -84,6 +91,7 @@ __all__ = [
     "PReLU",
     "Parameter",
     "ParameterList",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",

@@ -21,6 +21,7 @@ from minidl.kernels.cells import LSTM as LSTM_CELL
 from minidl.kernels.cells import RELU, TANH
 from minidl.kernels.gemm import matmul
 from minidl.ops.cells import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
+from minidl.ops.linear import linear_definition
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply
@@ -194,6 +195,19 @@ class RnnRelu(Gru):
 
     kind = RELU
     definition = staticmethod(rnn_relu_definition)
+
+
+def projected_lstm(
+    x: Tensor, h: Tensor, c: Tensor, *weights: Tensor | None, sizes: tuple[int, ...], reverse: bool
+) -> tuple[Tensor, ...]:
+    """An LSTM whose h is W_hr (o ⊙ tanh c), shorter than c (H. Sak et al., 2014): the definition, step by step."""
+    *weights, w_hr = weights
+
+    def cell(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = lstm_cell(x, h, c, *weights)
+        return linear_definition(h, w_hr, None), c
+
+    return unrolled(cell, x, [h, c], sizes, reverse)
 
 
 def layer(
