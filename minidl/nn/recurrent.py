@@ -190,9 +190,7 @@ class RNNBase(Module):
             raise ValueError(f"{name}: expects input {layout.format(self.input_size)}, not {x.shape}")
         dtype = self.weight_ih_l0.dtype
         if x.dtype != dtype:
-            raise TypeError(
-                f"{name}: input is {x.dtype}, but the parameters are {as_dtype(dtype)}; cast with .to(dtype)"
-            )
+            raise TypeError(f"{name}: input is {x.dtype}, but the parameters are {dtype}; cast one of them")
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
