@@ -22,6 +22,7 @@ from minidl.ops.linear import Linear
 from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
+from minidl.ops.recurrent import Gru, Lstm
 from minidl.ops.smooth import Gelu, Sigmoid, Silu
 from minidl.ops.softmax import LogSoftmax, Softmax
 
@@ -70,6 +71,7 @@ PASSES = [
 ]
 PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Prod, P.Max, P.Exp, P.Tanh, P.Add, P.Mul]
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
+PASSES += [Lstm, Gru]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
 
@@ -289,6 +291,40 @@ def weight_gradient_of_the_last_sample_only(self, g):
 def weight_gradient_divided_by_the_batch(self, g):
     gx, gw, gb = right(Linear)(self, g)
     return gx, gw / max(g.size // len(gw), 1), gb
+
+
+# Recurrent layers
+
+
+@wrong("lstm", Lstm)
+def last_states_pass_no_gradient(self, g, gh, gc):
+    return right(Lstm)(self, g, np.zeros_like(gh), np.zeros_like(gc))
+
+
+@wrong("lstm", Lstm)
+def first_cell_state_gets_no_gradient(self, *grads):
+    found = right(Lstm)(self, *grads)
+    return (*found[:2], np.zeros_like(found[2]), *found[3:])
+
+
+@wrong("lstm", Lstm)
+def ignores_the_direction(self, *grads):
+    self.reverse = False
+    return right(Lstm)(self, *grads)
+
+
+@wrong("gru", Gru)
+def weight_gradient_of_the_last_step_only(self, *grads):
+    found = list(right(Gru)(self, *grads))
+    found[3] = found[3] / len(self.sizes)
+    return tuple(found)
+
+
+@wrong("gru", Gru)
+def one_bias_gradient_for_both(self, *grads):
+    found = list(right(Gru)(self, *grads))
+    found[5] = None if found[4] is None else found[4].copy()
+    return tuple(found)
 
 
 @wrong("matmul", P.MatMul)
