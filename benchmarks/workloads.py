@@ -321,6 +321,40 @@ def training(name: str, model: Callable[[Any, Any], Any], shape: Shape, flops: f
     return Step(name, build, flops=(flops, flops), values=(0, 0), tolerance=NETWORK)
 
 
+def recurrent(kind: str, N: int, T: int, I: int, H: int, packed: bool = False, **options: Any) -> Step:
+    """A recurrent layer over sequences of T steps, or of 10 to T packed: forward and backward."""
+    gates = {"LSTM": 4, "GRU": 3}[kind]
+    lengths = np.random.default_rng(0).integers(10, T + 1, N) if packed else np.full(N, T)
+    stack = options.get("num_layers", 1), 1 + options.get("bidirectional", False)
+    inputs = I + (stack[0] - 1) * stack[1] * H  # of all layers
+    flops = 2.0 * int(lengths.sum()) * gates * H * (inputs + stack[0] * H) * stack[1]
+
+    def build(lib: Any) -> Callable[[], list[Any]]:
+        rng = np.random.default_rng(0)
+        layer = getattr(lib.nn, kind)(I, H, batch_first=True, **options)
+        state = initial_state(lib, layer, rng)
+        layer.load_state_dict({key: 0.3 * value for key, value in state.items()})  # larger ones make it chaotic
+        x: Any = lib.tensor(rng.standard_normal((N, T, I), np.float32))
+        if packed:
+            x = lib.nn.utils.rnn.pack_padded_sequence(x, lengths.tolist(), batch_first=True, enforce_sorted=False)
+        shape = (int(lengths.sum()),) if packed else (N, T)
+        g = lib.tensor(rng.standard_normal((*shape, stack[1] * H), np.float32))
+
+        def step() -> list[Any]:
+            layer.zero_grad()
+            output = layer(x)[0]
+            output = output.data if packed else output
+            output.backward(g)
+            return [output.detach(), *(p.grad for p in layer.parameters())]
+
+        return step
+
+    stacked = "".join(
+        f", {name}" for name, used in (("2 layers, both directions", options), ("packed", packed)) if used
+    )
+    return Step(f"{kind} ({N},{T},{I},{H}){stacked}", build, (3 * flops,) * 2, values=(0, 0), tolerance=RECURRENCE)
+
+
 def initial_state(lib: Any, network: Any, rng: np.random.Generator) -> dict[str, Any]:
     """The same weights for every library: as K. He et al. 2015 draw them, and 0 or 1 where the library says so."""
     state = dict(network.state_dict())
@@ -329,7 +363,7 @@ def initial_state(lib: Any, network: Any, rng: np.random.Generator) -> dict[str,
         if len(shape) > 1:
             spread = np.float32((2 / prod(shape[1:])) ** 0.5)
             state[key] = lib.tensor(spread * rng.standard_normal(shape, np.float32))
-        elif key.endswith("bias"):
+        elif len(shape) == 1 and "bias" in key:
             state[key] = lib.tensor(np.zeros(shape, np.float32))
     return state
 
@@ -365,6 +399,18 @@ WORKLOADS: list[Workload] = [
     adam(10, fused=False),
     adam(10, fused=True),
     graph(60, 32),
+    *(
+        recurrent(kind, *sizes, **options)
+        for kind in ("LSTM", "GRU")
+        for sizes, options in (
+            ((32, 64, 64, 128), {}),
+            ((64, 64, 256, 256), {}),
+            ((8, 100, 32, 64), {}),
+            ((1, 200, 64, 128), {}),
+            ((16, 50, 128, 128), {"num_layers": 2, "bidirectional": True}),
+            ((32, 50, 64, 128), {"packed": True}),
+        )
+    ),
     training("LeNet step (64,1,28,28)", lenet, (64, 1, 28, 28), 64 * 6 * LENET),
     training("ResNet-20 step (32,3,32,32)", resnet, (32, 3, 32, 32), 32 * 6 * RESNET20),
 ]
