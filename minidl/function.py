@@ -154,8 +154,13 @@ class Function:
         self.watched = [*self.watched, *versions] if first else versions
         for version in versions:
             if version is not None and version.exposed:
-                i = versions.index(version)
-                self.marks = {**self.marks, first + i: fingerprint(arrays[i])}
+                marks = {
+                    first + i: fingerprint(array)
+                    for i, (version, array) in enumerate(zip(versions, arrays, strict=True))
+                    if version is not None and version.exposed
+                }
+                self.marks = {**self.marks, **marks}
+                break
 
     def arrays_watched(self) -> tuple[np.ndarray | None, ...]:
         """The arrays that are watched."""

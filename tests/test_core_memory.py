@@ -225,3 +225,13 @@ def test_reading_through_numpy_costs_nothing_later() -> None:
         w.detach().numpy().sum()
         (w * w).sum().backward()
     assert w.grad.tolist() == [6.0, 12.0]
+
+
+def test_both_views_of_exposed_memory_are_watched() -> None:
+    array = np.arange(1.0, 5.0)
+    x = minidl.from_numpy(array).requires_grad_()
+    for place in (0, 3):
+        y = (x[:2] * x[2:]).sum()
+        array[place] += 1
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.backward()
