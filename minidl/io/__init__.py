@@ -1,6 +1,7 @@
 """Reading and writing files: weights and other named arrays."""
 
 from minidl.io.atomic import write_atomically
+from minidl.io.torch_file import load_torch
 from minidl.io.weights import (
     load,
     load_npz,
@@ -15,6 +16,7 @@ __all__ = [
     "load",
     "load_npz",
     "load_safetensors",
+    "load_torch",
     "read_safetensors",
     "save",
     "save_npz",

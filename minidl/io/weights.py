@@ -19,7 +19,10 @@ from minidl.data.npz import read_npz
 from minidl.dtypes import SUPPORTED
 from minidl.factories import made
 from minidl.io.atomic import write_atomically
+from minidl.io.torch_file import load_torch
 from minidl.tensor import Tensor
+
+TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
 
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -42,9 +45,13 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read what `save` wrote: Tensors by name, as `model.load_state_dict` takes them.
 
+    Of .pt, .pth, .bin and .ckpt files, PyTorch's, what `load_torch` gives.
+
     Raises:
         FileNotFoundError: there is no such file. ValueError: another ending, a truncated or corrupt file.
     """
+    if Path(path).suffix in TORCH_ENDINGS:
+        return load_torch(path)
     return _by_ending("load", path, load_safetensors, load_npz)(path)
 
 
@@ -131,7 +138,8 @@ def _arrays(operation: str, tensors: Mapping[str, Any]) -> dict[str, np.ndarray]
 def _by_ending(operation: str, path: str | os.PathLike, safetensors: Any, npz: Any) -> Any:
     ending = Path(path).suffix
     if ending not in (".safetensors", ".npz"):
-        raise ValueError(f"{operation}: {path}: expected a name ending in .safetensors or .npz")
+        hint = "; save as .safetensors, which PyTorch's users read too" if ending in TORCH_ENDINGS else ""
+        raise ValueError(f"{operation}: {path}: expected a name ending in .safetensors or .npz{hint}")
     return safetensors if ending == ".safetensors" else npz
 
 

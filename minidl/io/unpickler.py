@@ -1,0 +1,148 @@
+"""Reading pickles without running anything.
+
+A pickle is a program for a stack machine, and two of its instructions are dangerous: GLOBAL fetches any function by
+name, and REDUCE calls it. Here GLOBAL finds only the names of a closed list, and what it finds are stand-ins: classes
+of this file that keep what they are called with. Whatever else a file asks for is refused by name.
+
+Python's own machine in Python is used, not the one in C: there a broken file that numbers its memo entries in billions
+allocates for billions.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+DTYPES = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+
+
+class StorageType(NamedTuple):
+    """A kind of storage: torch.FloatStorage and its like."""
+
+    name: str
+
+
+class StorageRef(NamedTuple):
+    """A storage that a tensor lies in: its kind, the key of its bytes, and how many values it says it has."""
+
+    kind: str
+    key: str
+    count: int
+
+
+class TensorRef(NamedTuple):
+    """A tensor as the file describes it: a view of a storage."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+
+
+class Named(NamedTuple):
+    """Something that has only a name for us: a dtype, a device."""
+
+    name: str
+
+
+def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *ignored: Any) -> TensorRef:
+    """Stands for torch._utils._rebuild_tensor and _rebuild_tensor_v2; hooks and flags mean nothing to values."""
+    return TensorRef(storage, offset, size, stride)
+
+
+def rebuild_parameter(data: Any, *ignored: Any) -> Any:
+    """Stands for torch._utils._rebuild_parameter: a parameter is its tensor."""
+    return data
+
+
+def as_tuple(values: Any = ()) -> tuple[Any, ...]:
+    """Stands for torch.Size."""
+    return tuple(values)
+
+
+def as_device(*words: Any) -> Named:
+    """Stands for torch.device."""
+    return Named(":".join(str(word) for word in words))
+
+
+def as_set(values: Any = ()) -> set[Any]:
+    """Stands for set."""
+    return set(values)
+
+
+FUNCTIONS = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter,
+    ("torch", "Size"): as_tuple,
+    ("torch", "device"): as_device,
+    ("builtins", "set"): as_set,
+    ("__builtin__", "set"): as_set,
+}
+NAMES = {"float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
+
+
+class Refused(ValueError):
+    """The file asks for something that is not on the list."""
+
+
+class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+    """The stack machine, with a closed list."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in FUNCTIONS:
+            return FUNCTIONS[module, name]
+        if module == "torch" and name in DTYPES:
+            return StorageType(name)
+        if module == "torch" and name in NAMES:
+            return Named(name)
+        raise Refused(f"it asks for {module}.{name}, which may do anything: refused")
+
+    def load_build(self) -> None:
+        """BUILD sets attributes. State dicts have one that means nothing here; no other object is to be changed."""
+        self.stack.pop()
+        if type(self.stack[-1]) is not OrderedDict:
+            raise Refused(f"it changes attributes of a {type(self.stack[-1]).__name__}: refused")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def persistent_load(self, pid: Any) -> StorageRef:
+        if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"):
+            raise Refused(f"it refers to something unknown outside of the pickle: {str(pid)[:80]}")
+        _, kind, key, _, count, *view = pid
+        whole = view in ([], [None])
+        if not (isinstance(kind, StorageType) and isinstance(key, str) and type(count) is int and whole):
+            raise Refused(f"it describes a storage that cannot be: {str(pid)[:80]}")
+        return StorageRef(kind.name, key, count)
+
+
+def unpickle(file: Any) -> Any:
+    """The next object of a file.
+
+    Raises:
+        ValueError: something that is not on the list, or a broken pickle.
+    """
+    try:
+        return Unpickler(file, encoding="utf-8").load()
+    except Refused:
+        raise
+    except Exception as error:  # a broken pickle can make the stack machine raise anything
+        raise ValueError(f"broken pickle: {type(error).__name__}: {error}") from None

@@ -1,0 +1,208 @@
+"""PyTorch's files: both formats against PyTorch where it is installed, by hand where it is not, and hostile ones."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl.io import load, load_torch, save
+from minidl.io.torch_file import MAGIC, PROTOCOL
+
+
+class Global:
+    """Pickles as a bare name."""
+
+    def __init__(self, module, name):
+        self.words = module, name
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+
+class Stored:
+    """Pickles as a persistent reference."""
+
+    def __init__(self, *pid):
+        self.pid = ("storage", *pid)
+
+
+class Writer(pickle._Pickler):
+    def persistent_id(self, obj):
+        return obj.pid if isinstance(obj, Stored) else None
+
+    def save(self, obj, save_persistent_id=True):
+        if isinstance(obj, Global):
+            self.write(pickle.GLOBAL + "\n".join(obj.words).encode() + b"\n")
+        elif isinstance(obj, Call):
+            self.save(obj.function)
+            self.save(obj.args)
+            self.write(pickle.REDUCE)
+        else:
+            super().save(obj, save_persistent_id)
+
+
+def pickled(obj):
+    out = io.BytesIO()
+    Writer(out, 2).dump(obj)
+    return out.getvalue()
+
+
+def tensor(key="0", count=6, offset=0, size=(2, 3), stride=(3, 1), kind="FloatStorage"):
+    storage = Stored(Global("torch", kind), key, "cpu", count)
+    rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+    return Call(rebuild, storage, offset, size, stride, False, Call(Global("collections", "OrderedDict")))
+
+
+def zipped(path, obj, storages, compression=zipfile.ZIP_STORED, **more):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", pickled(obj))
+        for key, content in storages.items():
+            archive.writestr(f"archive/data/{key}", content)
+        for name, content in more.items():
+            archive.writestr(f"archive/{name.replace('__', '.')}", content)
+    return path
+
+
+def chained(path, obj, storages):
+    with open(path, "wb") as file:
+        for part in (MAGIC, PROTOCOL, {"little_endian": True}, obj, list(storages)):
+            file.write(pickled(part))
+        for content in storages.values():
+            file.write(struct.pack("<q", len(content) // 4) + content)
+    return path
+
+
+VALUES = np.arange(6, dtype=np.float32)
+
+
+@pytest.mark.parametrize("write", [zipped, chained])
+def test_both_formats(tmp_path, write):
+    state = OrderedDict(w=tensor(), t=tensor(size=(3, 2), stride=(1, 3)), x=tensor(offset=2, size=(), stride=()))
+    loaded = load(write(tmp_path / "a.pt", state, {"0": VALUES.tobytes()}))
+    assert list(loaded) == ["w", "t", "x"]
+    np.testing.assert_array_equal(loaded["w"].numpy(), VALUES.reshape(2, 3))
+    np.testing.assert_array_equal(loaded["t"].numpy(), VALUES.reshape(2, 3).T)
+    assert loaded["x"].item() == 2
+
+
+def test_other_byte_orders_half_precision_and_nesting(tmp_path):
+    swapped = zipped(tmp_path / "b.pth", {"a": [tensor()]}, {"0": VALUES.astype(">f4").tobytes()}, byteorder=b"big")
+    np.testing.assert_array_equal(load(swapped)["a"][0].numpy().ravel(), VALUES)
+    half = (VALUES.view(np.uint32) >> 16).astype("<u2").tobytes()
+    path = zipped(tmp_path / "c.pth", {"epoch": 3, "w": tensor(kind="BFloat16Storage")}, {"0": half})
+    assert load(path)["epoch"] == 3
+    np.testing.assert_array_equal(load(path)["w"].numpy().ravel(), VALUES)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+HOSTILE = [
+    (Evil(), "posix.system|nt.system"),
+    (Call(Global("builtins", "eval"), "1"), "builtins.eval"),
+    (Call(Global("torch._utils", "_rebuild_tensor_v2.__globals__"), "1"), "__globals__"),
+    (Call(Global("builtins", "getattr"), "a", "b"), "builtins.getattr"),
+    (tensor(offset=1), "does not fit"),
+    (tensor(stride=(3, -1)), "stride"),
+    (tensor(stride=(2**62, 1)), "stride"),
+    (tensor(size=(2**40, 2**7), stride=(0, 0)), "does not fit"),
+    (tensor(size=(2.0, 3)), "size"),
+    (tensor(size=(6,), stride=(1, 1)), "size and stride"),
+    (tensor(count=7), "28 bytes"),
+    (tensor(key="1"), "no item named|There is no item"),
+    (tensor(kind="QInt8Storage"), "torch.QInt8Storage"),
+    (Call(Global("collections", "OrderedDict"), 3), "broken pickle"),
+    (Stored(Global("torch", "FloatStorage"), "0", "cpu", 6), "storage without a tensor"),
+]
+
+
+@pytest.mark.parametrize(("obj", "message"), HOSTILE)
+def test_hostile_files_are_refused_and_run_nothing(tmp_path, monkeypatch, obj, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_torch(zipped(tmp_path / "x.pt", {"w": obj}, {"0": VALUES.tobytes()}))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_attributes_are_set_on_state_dicts_only(tmp_path):
+    state = pickled(OrderedDict(w=1))
+    attribute = pickle.EMPTY_DICT + pickle.BINUNICODE + struct.pack("<I", 5) + b"items" + pickle.NONE + pickle.SETITEM
+    build = attribute + pickle.BUILD + pickle.STOP
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", state[:-1] + build)
+    assert load(tmp_path / "a.pt") == {"w": 1}
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"ctorch._utils\n_rebuild_tensor\n" + build)
+    with pytest.raises(ValueError, match="changes attributes of a function"):
+        load(tmp_path / "b.pt")
+
+
+def test_other_files_are_refused(tmp_path):
+    for name, content in (("a.pt", b""), ("b.pt", b"PK\x03\x04"), ("c.pt", b"hello"), ("d.pt", pickle.dumps({"a": 1}))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none.pt")
+    with pytest.raises(ValueError, match="TorchScript"):
+        load(zipped(tmp_path / "e.pt", {}, {}, constants__pkl=b""))
+    with pytest.raises(ValueError, match="compressed"):
+        load(zipped(tmp_path / "f.pt", {"w": tensor()}, {"0": bytes(10**6)}, zipfile.ZIP_DEFLATED))
+    with pytest.raises(ValueError, match="safetensors"):
+        save({}, tmp_path / "g.pt")
+
+
+@settings(max_examples=150)
+@given(st.booleans(), st.data())
+def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, data):
+    path = tmp_path_factory.mktemp("broken") / "a.pt"
+    (chained if old else zipped)(path, OrderedDict(w=tensor()), {"0": VALUES.tobytes()})
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        for _ in range(data.draw(st.integers(1, 3))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        load(path)
+    except ValueError as error:
+        assert "a.pt" in str(error)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_against_pytorch(tmp_path, new):
+    torch = pytest.importorskip("torch")
+    dtypes = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+    x = torch.arange(24).reshape(2, 3, 4)
+    saved = {name: x.to(getattr(torch, name)) for name in dtypes}
+    saved |= {"turned": x.float().permute(2, 0, 1)[1:, :, ::2], "wide": x[0, 0].float().expand(5, 4), "none": x[:0]}
+    saved |= {"scalar": torch.tensor(3.5), "parameter": torch.nn.Parameter(torch.ones(2))}
+    saved |= {f"layer.{k}": v for k, v in torch.nn.LSTM(3, 4).state_dict().items()}
+    torch.save(
+        {"state": saved, "lr": 0.1, "size": x.shape, "steps": [1, (2, None)]},
+        tmp_path / "a.pt",
+        _use_new_zipfile_serialization=new,
+    )
+    loaded = load(tmp_path / "a.pt")
+    assert loaded["lr"] == 0.1
+    assert loaded["size"] == (2, 3, 4)
+    assert loaded["steps"] == [1, (2, None)]
+    for name, expected in saved.items():
+        expected = expected.detach()
+        expected = expected.float() if expected.dtype in (torch.float16, torch.bfloat16) else expected
+        np.testing.assert_array_equal(loaded["state"][name].numpy(), expected.numpy(), err_msg=name)
+        assert str(loaded["state"][name].dtype) == str(expected.dtype).removeprefix("torch."), name
