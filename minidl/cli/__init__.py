@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import minidl
 from minidl.cli import compile as compile_command
-from minidl.cli import lenet
 from minidl.cli.arguments import Parser, UsageError
+from minidl.cli.lenet import LeNetJob
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 COMMANDS = ("train", "compile")
+JOBS = (LeNetJob(),)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     train = commands.add_parser("train", help="train a model", description="Train a model.", allow_abbrev=False)
     models = train.add_subparsers(metavar="MODEL", required=True)
-    lenet.add_parser(models)
+    for job in JOBS:
+        job.add_parser(models)
     compile_command.add_parser(commands)
     return parser
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import NoReturn
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 
 class UsageError(Exception):
@@ -16,6 +19,46 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option with a value, `--batch-size N`, which a run folder keeps under its name, `batch_size`.
+
+    Attributes:
+        help: what it decides on; the default is added.
+        default: its value where it is not given; None: it depends on other options, or there is none.
+        type: makes the value of a text, or raises ArgumentTypeError.
+        metavar: what stands for the value in the help.
+        choices: the only values there are.
+    """
+
+    help: str
+    default: Any
+    type: Callable[[str], Any] = str
+    metavar: str | None = None
+    choices: Collection[str] | None = None
+
+    def add_to(self, parser: argparse.ArgumentParser, name: str) -> None:
+        """Let the parser know it; it gives None where the option is not given."""
+        shown = self.help if self.default is None else f"{self.help} (default {self.default})"
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=self.type, metavar=self.metavar, choices=self.choices, help=shown.strip())
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value, read from a run folder say, could have been given."""
+        if type(value) is type(self.default) and value == self.default:
+            return True
+        try:
+            parsed = self.type(str(value))
+        except argparse.ArgumentTypeError:
+            return False
+        return type(parsed) is type(value) and parsed == value and (self.choices is None or value in self.choices)
+
+
+def absolute_path(text: str) -> str:
+    """A path that means the same file wherever a run is resumed."""
+    return str(Path(text).absolute())
 
 
 def positive_int(text: str) -> int:
