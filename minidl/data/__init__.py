@@ -1,4 +1,4 @@
-"""Data sets, loaders, transforms, and readers for image files."""
+"""Data sets, loaders, transforms, and readers for image files and text."""
 
 from minidl.data.dataset import Dataset, Subset, TensorDataset, random_split
 from minidl.data.idx import read_idx, write_idx
@@ -6,31 +6,41 @@ from minidl.data.images import ImageSet, load_digits, load_images, stratified
 from minidl.data.loader import DataLoader, default_collate
 from minidl.data.npz import read_npz
 from minidl.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from minidl.data.sequences import SequenceSet, SimilarLengthSampler, collate_sequences, load_japanese_vowels
+from minidl.data.text import Alphabet, NextCharacter, load_moby_dick, read_text
 from minidl.data.transforms import Compose, Enlarge, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
 
 __all__ = [
+    "Alphabet",
     "BatchSampler",
     "Compose",
     "DataLoader",
     "Dataset",
     "Enlarge",
     "ImageSet",
+    "NextCharacter",
     "Normalize",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomSampler",
     "Sampler",
+    "SequenceSet",
     "SequentialSampler",
+    "SimilarLengthSampler",
     "Subset",
     "TensorDataset",
     "ToFloat",
     "Transform",
+    "collate_sequences",
     "default_collate",
     "load_digits",
     "load_images",
+    "load_japanese_vowels",
+    "load_moby_dick",
     "random_split",
     "read_idx",
     "read_npz",
+    "read_text",
     "stratified",
     "write_idx",
 ]
