@@ -8,6 +8,7 @@ from minidl.data.npz import read_npz
 from minidl.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from minidl.data.sequences import SequenceSet, SimilarLengthSampler, collate_sequences, load_japanese_vowels
 from minidl.data.text import Alphabet, NextCharacter, load_moby_dick, read_text
+from minidl.data.texts import TextSet, load_sentences, load_tsv
 from minidl.data.transforms import Compose, Enlarge, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SimilarLengthSampler",
     "Subset",
     "TensorDataset",
+    "TextSet",
     "ToFloat",
     "Transform",
     "collate_sequences",
@@ -37,6 +39,8 @@ __all__ = [
     "load_images",
     "load_japanese_vowels",
     "load_moby_dick",
+    "load_sentences",
+    "load_tsv",
     "random_split",
     "read_idx",
     "read_npz",
