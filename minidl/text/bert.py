@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minidl.text.added import AddedToken
@@ -14,20 +14,9 @@ from minidl.text.normalizer import BertNormalizer
 from minidl.text.pretrained import load_folder, save_folder
 from minidl.text.template import Template
 from minidl.text.tokenizer import Tokenizer
+from minidl.text.training import check_training, counted, train_wordpiece
 
 WORDS = re.compile("a+|!")
-CLEAN_UP = (
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-)
 
 
 class BertTokenizer(Tokenizer):
@@ -70,6 +59,7 @@ class BertTokenizer(Tokenizer):
     """
 
     names = ("input_ids", "token_type_ids", "attention_mask")
+    cleans_up = True
 
     def __init__(
         self,
@@ -114,8 +104,7 @@ class BertTokenizer(Tokenizer):
             missing = [token for token in (cls_token, sep_token) if token not in known]
             if missing:
                 raise ValueError(f"{where}: the vocabulary has no {' and no '.join(missing)}")
-            single = f"{cls_token}:0 A:0 {sep_token}:0"
-            template = Template.parse(single, f"{single} B:1 {sep_token}:1", known)
+            template = _layout(cls_token, sep_token, known)
         super().__init__(ids, roles, (special | given).values(), template, **general)
 
     def _cut(self, text: str, start: int, ids: list[int], offsets: list[tuple[int, int]]) -> None:
@@ -156,16 +145,12 @@ class BertTokenizer(Tokenizer):
     def _look(self, content: str) -> str:
         return self.normalizer(content)[0]
 
-    def _joined(self, tokens: list[tuple[int, str]], clean_up: bool) -> str:
+    def _joined(self, tokens: list[tuple[int, str]]) -> str:
         parts = []
         for i, (_, token) in enumerate(tokens):
             inside = self.prefix and token.startswith(self.prefix)
             parts.append(token.removeprefix(self.prefix) if i and inside else f" {token}" if i else token)
-        text = "".join(parts)
-        if clean_up:
-            for spaced, tight in CLEAN_UP:
-                text = text.replace(spaced, tight)
-        return text
+        return "".join(parts)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> BertTokenizer:
@@ -177,8 +162,46 @@ class BertTokenizer(Tokenizer):
         """
         return cls(**load_folder(folder, "WordPiece"))
 
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int = 30522,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+        limit_alphabet: int | None = 1000,
+        **options: Any,
+    ) -> BertTokenizer:
+        """A tokenizer with a vocabulary made of these texts, see `train_wordpiece`; `options` as for the class.
+
+        >>> from minidl.text import BertTokenizer
+        >>> tokenizer = BertTokenizer.train(["low lower lowest", "new newer newest"], vocab_size=26)
+        >>> tokenizer.tokenize("Newer, low!")
+        ['ne', '##wer', '[UNK]', 'lo', '##w', '[UNK]']
+        """
+        check_training("BertTokenizer.train", vocab_size, min_frequency, special_tokens, limit_alphabet)
+        draft = cls(special_tokens, **options)  # which cuts words as the tokenizer will
+        words = counted(texts, draft._words, "BertTokenizer.train")
+        tokens = train_wordpiece(words, vocab_size, min_frequency, special_tokens, limit_alphabet, draft.prefix)
+        further = [(AddedToken(token), i) for i, token in enumerate(special_tokens)]
+        return cls(tokens, **{"added_tokens": further, **options})
+
+    def _words(self, text: str) -> Iterator[str]:
+        """The words of a text, special tokens left out."""
+        for index, start, end in self._in_text(text):
+            if index is None:
+                normalized = self.normalizer(text[start:end])[0]
+                for match in WORDS.finditer(normalized.translate(bert_kinds())):
+                    yield normalized[match.start() : match.end()]
+
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write vocab.txt and tokenizer_config.json, of which `from_pretrained` makes this tokenizer again."""
+        """Write vocab.txt and tokenizer_config.json, of which `from_pretrained` makes this tokenizer again.
+
+        Raises:
+            ValueError: a layout of special tokens that these files cannot say. OSError: the folder cannot be written.
+        """
+        if self.template != _layout(self.cls_token, self.sep_token, self.vocab):
+            raise ValueError("BertTokenizer: save_pretrained cannot write a layout that is not BERT's own")
         normalizer = self.normalizer
         settings = {
             "tokenizer_class": "BertTokenizer",
@@ -190,6 +213,11 @@ class BertTokenizer(Tokenizer):
             "continuing_subword_prefix": self.prefix,
         }
         save_folder(self, folder, {"vocab.txt": "\n".join([*ordered(self.model_vocab), ""])}, settings)
+
+
+def _layout(cls_token: str, sep_token: str, ids: Mapping[str, int]) -> Template | None:
+    single = f"{cls_token}:0 A:0 {sep_token}:0"
+    return Template.parse(single, f"{single} B:1 {sep_token}:1", ids) if {cls_token, sep_token} <= ids.keys() else None
 
 
 def _original(first: int, last: int, origin: list[int] | None, start: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ ROLES = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_
 
 
 def checked_vocab(where: str, vocab: Any) -> dict[str, int]:
-    """A vocabulary as a mapping from token to id, from one or from the tokens in order. `where` names it in messages."""
+    """A vocabulary as a mapping from token to id, from one or from the tokens in order; `where` is for messages."""
     if isinstance(vocab, Mapping):
         pairs = list(vocab.items())
     elif isinstance(vocab, Sequence):
@@ -104,12 +104,34 @@ def vocab_of(where: str, content: Any) -> dict[str, int]:
         raise ValueError(str(error)) from None
 
 
-def read_merges(path: str | os.PathLike) -> list[tuple[str, str]]:
+def checked_merges(where: str, merges: Iterable[Any], vocab: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Merges as pairs of symbols, each of which the vocabulary has, joined too; `where` is for messages."""
+    pairs: dict[tuple[str, str], int] = {}
+    for i, pair in enumerate(merges):
+        place = f"{where}: merges[{i}]"
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(s, str) and s for s in pair):
+            raise ValueError(f"{place}: expected two symbols, found {pair!r:.60}")
+        _add_merge(place, pairs, (pair[0], pair[1]), i, vocab)
+    return list(pairs)
+
+
+def _add_merge(
+    place: str, pairs: dict[tuple[str, str], int], pair: tuple[str, str], number: int, vocab: Mapping[str, int]
+) -> None:
+    if pair in pairs:
+        raise ValueError(f"{place}: the merge {' '.join(pair)!r} occurs twice, first as number {pairs[pair]}")
+    for symbol in (*pair, "".join(pair)):
+        if symbol not in vocab:
+            raise ValueError(f"{place}: the merge {' '.join(pair)!r} needs {symbol!r}, which is not in the vocabulary")
+    pairs[pair] = number
+
+
+def read_merges(path: str | os.PathLike, vocab: Mapping[str, int]) -> list[tuple[str, str]]:
     """The merges of a merges.txt: two symbols a line, the first learnt first; a line `#version: ...` may come before.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not UTF-8, a line that is not two symbols, a merge twice; names the line.
+        ValueError: not UTF-8, a line that is not two symbols of the vocabulary, a merge twice; names the line.
     """
     merges: dict[tuple[str, str], int] = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -118,10 +140,7 @@ def read_merges(path: str | os.PathLike) -> list[tuple[str, str]]:
         parts = line.split(" ")
         if len(parts) != 2 or not all(parts):
             raise ValueError(f"{path}, line {number}: truncated or corrupt: expected two symbols, found {line!r}")
-        pair = (parts[0], parts[1])
-        if pair in merges:
-            raise ValueError(f"{path}, line {number}: the merge {line!r} is already on line {merges[pair]}")
-        merges[pair] = number
+        _add_merge(f"{path}, line {number}", merges, (parts[0], parts[1]), number, vocab)
     return list(merges)
 
 

@@ -30,7 +30,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         "max_input_chars_per_word",
         "continuing_subword_prefix",
     ),
-    "BPE": ("add_prefix_space", "trim_offsets"),
+    "BPE": ("add_prefix_space", "trim_offsets", "ignore_merges"),
 }
 """Settings of tokenizer_config.json that are a tokenizer's options by the same name."""
 SIDES = ("padding_side", "truncation_side")
@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "clean_text": (lambda value: isinstance(value, bool), "true or false"),
     "add_prefix_space": (lambda value: isinstance(value, bool), "true or false"),
     "trim_offsets": (lambda value: isinstance(value, bool), "true or false"),
+    "ignore_merges": (lambda value: isinstance(value, bool), "true or false"),
     "max_input_chars_per_word": (lambda value: type(value) is int and value > 0, "a positive integer"),
     "continuing_subword_prefix": (lambda value: isinstance(value, str), "a string"),
     "padding_side": (lambda value: value in ("left", "right"), '"left" or "right"'),
@@ -68,11 +69,11 @@ def kind_of(folder: str | os.PathLike) -> str:
     raise FileNotFoundError(f"{folder}: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt")
 
 
-def load_folder(folder: str | os.PathLike, kind: str, roles: Mapping[str, str] | None = None) -> dict[str, Any]:
+def load_folder(folder: str | os.PathLike, kind: str) -> dict[str, Any]:
     """The options of a tokenizer of this kind that the files of a folder ask for.
 
     tokenizer.json comes first, being complete; what tokenizer_config.json says beside it wins, as it does for
-    the `transformers` library. `roles` are the special tokens where nothing is said of them.
+    the `transformers` library.
     """
     folder = Path(folder)
     found = kind_of(folder)
@@ -89,7 +90,8 @@ def load_folder(folder: str | os.PathLike, kind: str, roles: Mapping[str, str] |
     elif kind == "WordPiece":
         options = {"vocab": read_vocab_txt(folder / "vocab.txt")}
     else:
-        options = {"vocab": read_vocab_json(folder / "vocab.json"), "merges": read_merges(folder / "merges.txt")}
+        vocab = read_vocab_json(folder / "vocab.json")
+        options = {"vocab": vocab, "merges": read_merges(folder / "merges.txt", vocab)}
     for name in (*OPTIONS[kind], *SIDES):
         value = settings.get(name)
         if value is not None:
@@ -100,8 +102,6 @@ def load_folder(folder: str | os.PathLike, kind: str, roles: Mapping[str, str] |
     for role in ROLES:
         if role in settings:
             options[role] = settings[role]
-        elif roles and role in roles and not whole.exists():
-            options[role] = roles[role]
     if settings.get("model_max_length"):
         options["model_max_length"] = settings["model_max_length"]
     if not whole.exists():

@@ -13,6 +13,18 @@ from minidl.text.encoding import Encoded, Encoding
 from minidl.text.template import STRATEGIES, Template, room
 
 ROLES = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token")
+CLEAN_UP = (
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
 CACHED_WORDS, CACHED_LENGTH = 1 << 17, 64
 """So many different words, if not longer than this, are cut only once."""
 
@@ -32,7 +44,8 @@ class Tokenizer:
         padding_side, truncation_side: "right" or "left".
     """
 
-    names = ("input_ids", "attention_mask")
+    names: tuple[str, ...] = ("input_ids", "attention_mask")
+    cleans_up = False
     unk_token_id = _role_id("unk_token")
     cls_token_id = _role_id("cls_token")
     sep_token_id = _role_id("sep_token")
@@ -84,11 +97,11 @@ class Tokenizer:
         """How an added token looks in normalised text."""
         return content
 
-    def _joined(self, tokens: list[tuple[int, str]], clean_up: bool) -> str:
+    def _joined(self, tokens: list[tuple[int, str]]) -> str:
         """The text of tokens, each with its id."""
         raise NotImplementedError
 
-    def _trimmed(self, ids: list[int], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _trimmed(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """A last word on the offsets."""
         return offsets
 
@@ -164,7 +177,8 @@ class Tokenizer:
             for (ids, offsets), length, n in zip(parts, lengths, kept, strict=False):
                 gone = slice(n, None) if self.truncation_side == "right" else slice(0, length - n)
                 del ids[gone], offsets[gone]
-        origins = [offset for ids, offsets in parts for offset in self._trimmed(ids, offsets)]
+        texts = (first, second)
+        origins = [offset for text, part in zip(texts, parts, strict=False) for offset in self._trimmed(text, *part)]
         ids, types, mask, origin = self.template.lay_out(
             parts[0][0], parts[1][0] if second is not None else None, special
         )
@@ -191,12 +205,18 @@ class Tokenizer:
 
     # Decoding.
 
-    def decode(self, ids: Any, skip_special_tokens: bool = False, clean_up: bool = True) -> str:
-        """The text of ids: a list, array or Tensor. `clean_up` removes BERT's spaces before punctuation."""
+    def decode(self, ids: Any, skip_special_tokens: bool = False, clean_up: bool | None = None) -> str:
+        """The text of ids: a list, array or Tensor.
+
+        `clean_up` takes out spaces before `. ? ! ,` and in English contractions; by default where the tokens do not say
+        what spaces there were: for BERT, not for byte-level BPE.
+        """
         tokens = zip(self._id_list(ids), self.convert_ids_to_tokens(ids), strict=True)
-        return self._joined(
-            [pair for pair in tokens if not (skip_special_tokens and pair[0] in self._special)], clean_up
-        )
+        text = self._joined([pair for pair in tokens if not (skip_special_tokens and pair[0] in self._special)])
+        if self.cleans_up if clean_up is None else clean_up:
+            for spaced, tight in CLEAN_UP:
+                text = text.replace(spaced, tight)
+        return text
 
     def batch_decode(self, rows: Any, **options: Any) -> list[str]:
         """`decode` of every row."""

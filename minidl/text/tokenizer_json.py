@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from minidl.text.added import AddedToken
-from minidl.text.files import added_token, read_json, vocab_of
+from minidl.text.files import added_token, checked_merges, read_json, vocab_of
 from minidl.text.template import Slot, Template
 
 
@@ -103,8 +103,9 @@ def _byte_level(path: Any, content: dict, model: Section, options: dict) -> None
     options["unk_token"] = model.take("unk_token", str, None)
     options["ignore_merges"] = model.take("ignore_merges", bool, False)
     model.take("fuse_unk", bool, False)  # about unknown tokens, of which there are none on bytes
-    merges = model.take("merges", list, [])
-    options["merges"] = [_merge(f"{path}: model.merges[{i}]", merge) for i, merge in enumerate(merges)]
+    # A merge is "a b" in older files, ["a", "b"] in newer ones.
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.take("merges", list, [])]
+    options["merges"] = checked_merges(f"{path}: model", merges, options["vocab"])
     if content.get("normalizer") is not None:
         raise Section(f"{path}: normalizer", content["normalizer"]).refuse("none, for byte-level BPE")
     section = Section(f"{path}: pre_tokenizer", content.get("pre_tokenizer"))
@@ -120,14 +121,6 @@ def _byte_level(path: Any, content: dict, model: Section, options: dict) -> None
         section = Section(f"{path}: decoder", content["decoder"])
         if section.type != "ByteLevel":
             raise section.refuse("ByteLevel")
-
-
-def _merge(where: str, merge: Any) -> tuple[str, str]:
-    """A merge is "a b" in older files, ["a", "b"] in newer ones."""
-    parts = merge.split(" ") if isinstance(merge, str) else merge
-    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
-        raise ValueError(f"{where}: expected two symbols, found {merge!r:.60}")
-    return parts[0], parts[1]
 
 
 def _template(path: Any, content: Any, options: dict) -> Template | None:
