@@ -3,12 +3,12 @@
 from minidl.data.dataset import Dataset, Subset, TensorDataset, random_split
 from minidl.data.idx import read_idx, write_idx
 from minidl.data.images import ImageSet, load_digits, load_images, stratified
+from minidl.data.labelled import TextSet, load_sentences, load_tsv
 from minidl.data.loader import DataLoader, default_collate
 from minidl.data.npz import read_npz
 from minidl.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from minidl.data.sequences import SequenceSet, SimilarLengthSampler, collate_sequences, load_japanese_vowels
 from minidl.data.text import Alphabet, NextCharacter, load_moby_dick, read_text
-from minidl.data.texts import TextSet, load_sentences, load_tsv
 from minidl.data.transforms import Compose, Enlarge, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
 
 __all__ = [

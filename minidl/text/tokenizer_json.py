@@ -100,9 +100,9 @@ def _wordpiece(path: Any, content: dict, model: Section, options: dict) -> None:
 
 
 def _byte_level(path: Any, content: dict, model: Section, options: dict) -> None:
-    options["unk_token"] = model.take("unk_token", str, None)
+    model.take("unk_token", str, None)  # there are no unknown tokens on bytes
     options["ignore_merges"] = model.take("ignore_merges", bool, False)
-    model.take("fuse_unk", bool, False)  # about unknown tokens, of which there are none on bytes
+    model.take("fuse_unk", bool, False)
     # A merge is "a b" in older files, ["a", "b"] in newer ones.
     merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.take("merges", list, [])]
     options["merges"] = checked_merges(f"{path}: model", merges, options["vocab"])

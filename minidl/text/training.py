@@ -3,7 +3,7 @@
 **Byte-pair encoding** (R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword
 units", 2016; P. Gage, "A new algorithm for data compression", 1994) begins with words spelt in single symbols. The most
 frequent pair of neighbours, say `e s`, is joined to one new symbol `es` everywhere, and so on, until the vocabulary is
-full. A frequent word ends up as one symbol, a rare one as a few, and what was never seen is still spelt by the alphabet.
+full. A frequent word ends up as one symbol, a rare one as a few, and a new one is still spelt by the alphabet.
 
 **WordPiece** (M. Schuster, K. Nakajima, "Japanese and Korean voice search", 2012) goes the same way with another
 choice: the pair whose joining raises the likelihood of the texts most under a model of independent symbols. With n(x)
@@ -14,7 +14,7 @@ spelling, `##` inside a word, and that encoding takes the longest piece instead 
 
 **Counting once.** Joining `e s` changes the words that hold it and no others. So the trainer keeps the count of each
 pair and the words each is in; a join subtracts the old pairs of those words and adds the new ones. The most frequent
-pair comes from a heap whose counts may be too high: a pair that is popped with an old count goes back with the true one.
+pair comes from a heap whose counts may be too high: a pair popped with an old count goes back with the true one.
 Equal counts go to the pair whose symbols are older, so a vocabulary depends on the texts only, not on their order or
 the machine.
 """
