@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import minidl
 from minidl.cli import compile as compile_command
 from minidl.cli.arguments import Parser, UsageError
+from minidl.cli.charlm import CharLMJob, add_generate
 from minidl.cli.lenet import LeNetJob
+from minidl.cli.speaker import SpeakerJob
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name, "out of memory", 1)
 
 
-COMMANDS = ("train", "compile")
-JOBS = (LeNetJob(),)
+COMMANDS = ("train", "generate", "compile")
+JOBS = (LeNetJob(), SpeakerJob(), CharLMJob())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     models = train.add_subparsers(metavar="MODEL", required=True)
     for job in JOBS:
         job.add_parser(models)
+    add_generate(commands)
     compile_command.add_parser(commands)
     return parser
 

@@ -71,14 +71,33 @@ def seed(text: str) -> int:
     return _int_from(text, 0, "an integer from 0 on")
 
 
+def natural(text: str) -> int:
+    """0, 1, 2, ..."""
+    return _int_from(text, 0, "an integer from 0 on")
+
+
 def positive_float(text: str) -> float:
     """A positive finite number."""
+    return _float_where(text, lambda value: 0 < value < math.inf, "a positive finite number")
+
+
+def temperature(text: str) -> float:
+    """A finite number from 0 on."""
+    return _float_where(text, lambda value: 0 <= value < math.inf, "a finite number from 0 on")
+
+
+def probability(text: str) -> float:
+    """From 0 to less than 1."""
+    return _float_where(text, lambda value: 0 <= value < 1, "a number from 0 to less than 1")
+
+
+def _float_where(text: str, good: Callable[[float], bool], what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected a positive finite number, got {text!r}")
+    if not good(value):
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
     return value
 
 

@@ -16,8 +16,33 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], float]
 
 
+class Carrying:
+    """A model whose state goes on from batch to batch: truncated backpropagation through time.
+
+    The model maps (*inputs, state) to (output, state), and keeps nothing. What it returned for one batch is its state
+    for the next, detached, so that a gradient stays within its batch; the first state is None. This is called as other
+    models are, with the inputs, and returns the output.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.state: Any = None
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        output, state = self.model(*inputs, self.state)
+        self.state = detached(state)
+        return output
+
+
+def detached(state: Any) -> Any:
+    """A state, which may be a tuple of states, without what it was computed from."""
+    return tuple(detached(part) for part in state) if isinstance(state, tuple) else state.detach()
+
+
 def accuracy(output: Tensor, target: Tensor) -> float:
     """Fraction of the rows of `output` (N, C) whose largest entry is where `target` (N,) says.
+
+    As for `cross_entropy`, further dimensions follow: `output` (N, C, d1, ...), `target` (N, d1, ...).
 
     >>> import minidl
     >>> from minidl.training import accuracy
@@ -28,7 +53,7 @@ def accuracy(output: Tensor, target: Tensor) -> float:
 
 
 class Average:
-    """Means of several quantities, weighted by the number of samples that each batch has."""
+    """Means of several quantities, weighted by the number of targets that each batch has."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
@@ -44,15 +69,21 @@ class Average:
 
 
 def evaluate(
-    model: Module, loader: Iterable[Any], loss: Loss = F.cross_entropy, metric: Metric = accuracy
+    model: Module,
+    loader: Iterable[Any],
+    loss: Loss = F.cross_entropy,
+    metric: Metric = accuracy,
+    *,
+    stateful: bool = False,
 ) -> dict[str, float]:
     """Mean loss and accuracy of a model, in `eval()` mode and without a graph; the mode is put back afterwards.
 
     Args:
-        model: maps a batch x to an output.
-        loader: gives batches (x, y).
+        model: maps a batch x, or all but the last of a batch, to an output.
+        loader: gives batches (x, ..., y).
         loss: maps (output, y) to a mean over the batch.
         metric: maps (output, y) to another mean.
+        stateful: the model maps (x, ..., state) to (output, state), and the state goes on from batch to batch.
 
     Returns:
         {"loss": ..., "accuracy": ...}, means over all samples.
@@ -60,14 +91,14 @@ def evaluate(
     Raises:
         ValueError: the loader gives nothing.
     """
-    training = model.training
+    training, run = model.training, Carrying(model) if stateful else model
     model.eval()
     try:
         average = Average()
         with no_grad():
-            for x, y in loader:
-                output = model(x)
-                average.add(len(x), loss=loss(output, y).item(), accuracy=metric(output, y))
+            for *inputs, y in loader:
+                output = run(*inputs)
+                average.add(y.numel(), loss=loss(output, y).item(), accuracy=metric(output, y))
     finally:
         model.train(training)
     if not average.count:

@@ -13,10 +13,11 @@ import numpy as np
 from minidl.data import DataLoader
 from minidl.nn import Module
 from minidl.nn import functional as F
+from minidl.nn.utils import clip_grad_norm_
 from minidl.optim import Optimizer
 from minidl.random import Generator, default_generator
 from minidl.training.checkpoint import load_checkpoint, save_checkpoint
-from minidl.training.evaluation import Average, Loss, Metric, accuracy, evaluate
+from minidl.training.evaluation import Average, Carrying, Loss, Metric, accuracy, evaluate
 from minidl.training.history import History
 from minidl.training.progress import Progress
 from minidl.training.schedule import Schedule, constant
@@ -36,6 +37,8 @@ def fit(
     loss: Loss = F.cross_entropy,
     metric: Metric = accuracy,
     schedule: Schedule = constant,
+    stateful: bool = False,
+    max_norm: float = math.inf,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     generators: Sequence[Generator] = (),
@@ -46,17 +49,21 @@ def fit(
     """Train a model for a number of epochs.
 
     For every batch (x, y): forward, `loss(model(x), y)`, backward, and a step of the optimiser, whose learning rate is
-    the one that it came with times `schedule(progress)`, progress going from 0 to 1 over all steps of all epochs.
+    the one that it came with times `schedule(progress)`, progress going from 0 to 1 over all steps of all epochs. A
+    batch may have more than one input, (x, lengths, y) say: all but the last are given to the model.
 
     Args:
         model: maps a batch x to an output.
-        train_loader: gives batches (x, y).
+        train_loader: gives batches (x, ..., y).
         optimizer: has the model's parameters.
         epochs: how often to go through the training data, epochs before an interruption included.
         test_loader: gives held-out batches, on which the model is judged after every epoch.
         loss: maps (output, y) to a mean over the batch.
         metric: maps (output, y) to another mean, reported as "accuracy".
         schedule: factor of the learning rate, see `minidl.training.schedule`.
+        stateful: the model maps (x, ..., state) to (output, state); the state, None before the first batch of an
+            epoch, goes on from batch to batch, detached: truncated backpropagation through time.
+        max_norm: gradients are scaled so that their norm, all parameters taken together, is at most that.
         checkpoint: a file that is replaced at the end of every epoch (and written before the first one).
         resume: go on from that file, to the same bits as an uninterrupted run; an interrupted epoch starts anew.
         generators: where chance comes from, apart from the default generator and the loader's.
@@ -70,7 +77,8 @@ def fit(
 
     Raises:
         Diverged: the loss is NaN or infinite, and in which step; or the weights are after an epoch.
-        ValueError: no epochs, a loader without samples, a checkpoint that is broken or of another model.
+        ValueError: no epochs, a loader without samples, a `max_norm` that is not positive, a checkpoint that is broken
+            or of another model.
         OSError: the checkpoint cannot be written.
 
     Example:
@@ -89,6 +97,8 @@ def fit(
     steps = len(train_loader)
     if epochs < 1 or steps < 1:
         raise ValueError(f"fit: expects at least one epoch of one batch, got {epochs} epochs of {steps} batches")
+    if not max_norm > 0:
+        raise ValueError(f"fit: max_norm must be positive, got {max_norm}")
     base = [group["lr"] for group in optimizer.param_groups]
     chance = [default_generator, *([train_loader.generator] if train_loader.generator else []), *generators]
     history = History()
@@ -101,22 +111,23 @@ def fit(
         for epoch in range(len(history), epochs):
             start = time.perf_counter()
             model.train()
-            average = Average()
-            for step, (x, y) in enumerate(train_loader):
+            average, run = Average(), Carrying(model) if stateful else model
+            for step, (*inputs, y) in enumerate(train_loader):
                 factor = schedule((epoch * steps + step) / (epochs * steps))
                 for group, lr in zip(optimizer.param_groups, base, strict=True):
                     group["lr"] = lr * factor
-                value, score = train_step(model, optimizer, loss, metric, x, y)
+                value, score = train_step(run, optimizer, loss, metric, inputs, y, max_norm)
                 if not math.isfinite(value):
                     raise Diverged(f"the loss is {value} in epoch {epoch + 1}, step {step + 1} of {steps}")
-                average.add(len(x), loss=value, accuracy=score)
+                average.add(y.numel(), loss=value, accuracy=score)
                 bar.advance(f"epoch {epoch + 1}/{epochs}")
                 if on_step is not None:
                     on_step()
             row: dict[str, Any] = {"epoch": epoch + 1, **average.means("train_")}
             check_finite(model, epoch + 1)
             if test_loader is not None:
-                row |= {f"test_{name}": mean for name, mean in evaluate(model, test_loader, loss, metric).items()}
+                means = evaluate(model, test_loader, loss, metric, stateful=stateful)
+                row |= {f"test_{name}": mean for name, mean in means.items()}
             row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": round(time.perf_counter() - start, 3)}
             history.append(row)
             if checkpoint is not None:
@@ -127,14 +138,24 @@ def fit(
     return history
 
 
-def train_step(model: Module, optimizer: Optimizer, loss: Loss, metric: Metric, x: Any, y: Any) -> tuple[float, float]:
+def train_step(
+    model: Callable[..., Any],
+    optimizer: Optimizer,
+    loss: Loss,
+    metric: Metric,
+    inputs: Sequence[Any],
+    y: Any,
+    max_norm: float = math.inf,
+) -> tuple[float, float]:
     """One step down the gradient of one batch: the loss and the metric before it. Takes no step if the loss is NaN."""
-    output = model(x)
+    output = model(*inputs)
     cost = loss(output, y)
     value = cost.item()
     if math.isfinite(value):
         optimizer.zero_grad()
         cost.backward()
+        if max_norm < math.inf:
+            clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm)
         optimizer.step()
     return value, metric(output, y)
 

@@ -1,0 +1,117 @@
+"""A recurrent network that writes: given the characters so far, how likely is each next one?
+
+A. Graves, "Generating sequences with recurrent neural networks", 2013, figure 1, with one hidden layer or more:
+
+    OUTPUTS   y_1     y_2     y_3      a score for each character, of what comes next
+               ↑       ↑       ↑
+    HIDDEN    h_1  →  h_2  →  h_3      LSTM or GRU; the state goes on
+               ↑       ↑       ↑
+    INPUTS    x_1     x_2     x_3      a character, as a vector with a single 1
+
+Softmax makes probabilities of the scores; the mean of -log₂ of the probability that the true next character got is the
+number of bits that it takes to write the text down, a character.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import nn
+from minidl.factories import made
+from minidl.mode import no_grad
+from minidl.models.speaker import CELLS
+from minidl.nn import functional as F
+from minidl.random import Generator, stream
+from minidl.tensor import Tensor
+
+
+class CharLM(nn.Module):
+    """A language model of characters, whose state is a value that goes in and comes out.
+
+    Args:
+        characters: how many there are.
+        hidden_size: H. num_layers: hidden layers, one above the other.
+        cell: "lstm" or "gru".
+        dropout: probability, for what leaves a hidden layer.
+
+    Shapes:
+        x (N, T) integers, state as that of `nn.LSTM` or `nn.GRU`, None for zeros -> logits (N, T, characters), state.
+
+    Raises:
+        ValueError: sizes below 1, an unknown cell. IndexError: a number that stands for no character.
+
+    Example:
+        >>> import minidl
+        >>> from minidl.models import CharLM
+        >>> logits, state = CharLM(83, hidden_size=16)(minidl.tensor([[7, 4, 11], [0, 0, 1]]))
+        >>> logits.shape
+        (2, 3, 83)
+    """
+
+    def __init__(
+        self,
+        characters: int,
+        hidden_size: int = 320,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"CharLM: cell must be one of {', '.join(CELLS)}, not {cell!r}")
+        between = dropout if num_layers > 1 else 0.0
+        self.rnn = CELLS[cell](characters, hidden_size, num_layers, dropout=between, dtype=dtype)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, characters, dtype=dtype)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        inputs = F.one_hot(x.transpose(0, 1), self.rnn.input_size).to(self.output.weight.dtype)  # (T, N, characters)
+        hidden, state = self.rnn(inputs, state)  # (T, N, H)
+        return self.output(self.dropout(hidden)).transpose(0, 1), state
+
+    def write(
+        self, prompt: np.ndarray, length: int, temperature: float = 1.0, generator: Generator | None = None
+    ) -> np.ndarray:
+        """Read a prompt, and write on: `length` characters, one after the other, each drawn by its probability.
+
+        Args:
+            prompt: (n,) integers, at least one.
+            length: how many characters to write.
+            temperature: the scores are divided by it: below 1 makes likely characters likelier; 0 takes the likeliest.
+            generator: where chance comes from; `minidl.default_generator` by default.
+
+        Returns:
+            (length,) integers, without the prompt.
+
+        Raises:
+            ValueError: no prompt, a negative length, a temperature that is negative or not finite.
+        """
+        if not len(prompt) or length < 0:
+            raise ValueError(f"write: expects a prompt and a length from 0 on, got {len(prompt)} characters, {length}")
+        if not 0 <= temperature < np.inf:
+            raise ValueError(f"write: temperature must be a finite number from 0 on, got {temperature}")
+        chance, training, written = stream(generator), self.training, []
+        self.eval()
+        try:
+            with no_grad():
+                x, state = np.asarray(prompt, np.int64), None
+                for _ in range(length):
+                    logits, state = self(made(x[None]), state)
+                    written.append(draw(logits._array[0, -1], temperature, chance))
+                    x = np.array(written[-1:])
+        finally:
+            self.train(training)
+        return np.array(written, np.int64)
+
+
+def draw(scores: np.ndarray, temperature: float, chance: np.random.Generator) -> int:
+    """A number by its probability, softmax(scores / temperature); by its score alone for temperature 0."""
+    if not temperature:
+        return int(scores.argmax())
+    with np.errstate(over="ignore"):  # to -inf, which has probability 0
+        odds = np.exp((scores.astype(np.float64) - scores.max()) / temperature)
+    heaped = np.cumsum(odds)
+    return int(np.searchsorted(heaped, chance.random() * heaped[-1], side="right"))
