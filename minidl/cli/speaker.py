@@ -18,7 +18,7 @@ from minidl.random import default_generator
 from minidl.tensor import Tensor
 from minidl.training import History, fit, warmup_cosine
 
-NOISE = 0.5
+NOISE = 0.8
 """Added to each coefficient while training, in its standard deviations: 270 utterances are soon known by heart."""
 
 

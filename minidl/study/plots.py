@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from minidl.io import write_atomically
 
@@ -39,6 +42,49 @@ def learning_curve(history: Iterable[Mapping[str, float]], path: str | os.PathLi
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
+    save(figure, path)
+
+
+def gate_map(gates: Mapping[str, np.ndarray], path: str | os.PathLike, sequence: int = 0, title: str = "") -> None:
+    """Draw the gates of one sequence, each as a map of its values over time, and write a PNG.
+
+    Args:
+        gates: arrays (N, T, H), as `gates` of `minidl.study` returns. Candidates and states (cell, new, hidden) are
+            shown from -1 to 1, gates from 0 to 1; what lies beyond the sequence's length stays white.
+        path: of the picture.
+        sequence: which of the N.
+        title: above it.
+
+    Raises:
+        ImportError: matplotlib is not installed. ValueError: no gates, or arrays of another shape. IndexError: there is
+            no such sequence. OSError: the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("gate_map: needs matplotlib: pip install 'minidl[plot]'") from None
+    if not gates or any(np.ndim(values) != 3 for values in gates.values()):
+        shapes = {name: np.shape(values) for name, values in gates.items()}
+        raise ValueError(f"gate_map: expects at least one array (N, T, H), got {shapes}")
+    pictures = {name: values[sequence].T for name, values in gates.items()}  # (H, T)
+    columns = min(4, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (name, picture) in zip(places, pictures.items(), strict=False):
+        signed = any(word in name for word in ("cell", "new", "hidden"))
+        scale = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"} if signed else {"vmin": 0, "vmax": 1, "cmap": "viridis"}
+        image = axes.imshow(picture, aspect="auto", interpolation="nearest", **scale)
+        axes.set(title=name, xlabel="step", ylabel="unit")
+        figure.colorbar(image, ax=axes)
+    for axes in list(figure.axes)[len(pictures) : rows * columns]:
+        axes.set_axis_off()
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def save(figure: Any, path: str | os.PathLike) -> None:
+    """Write a PNG, as a whole or not at all."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     write_atomically(path, content.getvalue())
