@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import installed, load
+from benchmarks.kinds import Step
 from benchmarks.models import resnet
 from benchmarks.processes import ask_module, environment, restrict
-from benchmarks.workloads import Step, training
+from benchmarks.steps import training
 
 CONTENDERS = ("kernels", "torch")
 STEPS = 5

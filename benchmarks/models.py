@@ -63,3 +63,18 @@ def resnet(nn: Any, F: Any, n: int = 3) -> Any:
             return self.output(x.mean((2, 3)))
 
     return ResNet()
+
+
+def charlm(nn: Any, F: Any, characters: int, hidden_size: int) -> Any:
+    """A language model of characters: time comes first, x (T, N) -> scores (T, N, characters) and the state."""
+
+    class CharLM(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.output = nn.LSTM(characters, hidden_size), nn.Linear(hidden_size, characters)
+
+        def forward(self, x: Any, state: Any) -> Any:
+            hidden, state = self.rnn(F.one_hot(x, characters).to(self.output.weight.dtype), state)
+            return self.output(hidden), state
+
+    return CharLM()

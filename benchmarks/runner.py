@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kinds import Tolerance, Workload
 from benchmarks.processes import Failure, Inexpressible, Worker
 from benchmarks.report import Row
-from benchmarks.workloads import Tolerance, Workload
 
 JUDGES = ("definitions", "torch")  # whose result counts where contenders disagree, in this order; else the first's
 PAUSE = 0.02  # seconds between turns: threads of the last contender may still spin, waiting for more work

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import CannotExpress, Contender, load
+from benchmarks.kinds import Operation
 from benchmarks.processes import restrict
-from benchmarks.workloads import BY_NAME, Operation
+from benchmarks.workloads import BY_NAME
 
 Function = Callable[[], list[Any]]
 WARM = 2  # calls after the first one that are not timed: TinyJit captures in the second, buffers are found in the third

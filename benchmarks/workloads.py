@@ -7,91 +7,31 @@ libraries with PyTorch's whole API have it. Arrays come from one seed, so that a
 
 Each says what it takes at least, which is what the machine's limits are held against: floating point operations, and
 values that must pass through memory if nothing stays in a cache. A multiply-add is two operations.
-
-A tolerance is relative to a result's root mean square: float32 has a relative precision of 6e-8, and sums in another
-order lose more, the more terms they have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from benchmarks.models import lenet, resnet
-
-Shape = tuple[int, ...]
-Arrays = list[np.ndarray]
-Pair = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far two contenders may be apart, and why; in each value, or (`mean`) in the root of the mean square."""
-
-    limit: float
-    why: str
-    mean: bool = False
-
-
-SELECTION = Tolerance(1e-5, "values are chosen, scaled, and at most a few of them added")
-SMOOTH = Tolerance(1e-5, "approximations of exp, tanh and erf, a few ulp each")
-SUMS = Tolerance(1e-4, "sums of up to thousands of float32 terms, in another order")
-LONG_SUMS = Tolerance(1e-3, "sums of up to 10⁵ terms, or Winograd: relative errors near 1e-4, the largest of 10⁶")
-RECURRENCE = Tolerance(1e-3, "twenty steps, each of which multiplies the error of the gradients before it")
-# Measured on ResNet-20 in float64: noise of 1e-6 before each ReLU moves gradients by 8e-3, noise of 1e-5 by 3e-2.
-NETWORK = Tolerance(
-    5e-2, "a few of millions of values are so near to 0 that ReLU takes them for another sign", mean=True
+from benchmarks.kinds import (
+    LONG_SUMS,
+    RECURRENCE,
+    SELECTION,
+    SMOOTH,
+    SUMS,
+    Arrays,
+    Operation,
+    Shape,
+    Step,
+    Tolerance,
+    Workload,
 )
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A function of arrays.
-
-    Attributes:
-        name: the row's.
-        arrays: makes the inputs.
-        function: of F and the inputs as the contender's tensors; returns one tensor.
-        flops, values: at least needed, (forward, forward and backward).
-        tolerance: of the comparison.
-        nodes: how many nodes the graph has, where their own cost is the point.
-    """
-
-    name: str
-    arrays: Callable[[np.random.Generator], Arrays]
-    function: Callable[..., Any]
-    flops: Pair
-    values: Pair
-    tolerance: Tolerance
-    nodes: int = 0
-    passes = ("forward", "forward+backward")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of training.
-
-    Attributes:
-        name: the row's.
-        build: given a library, returns the step: a function without arguments that returns tensors to compare.
-        flops, values: at least needed; 0 where it does not matter.
-        tolerance: of the comparison.
-    """
-
-    name: str
-    build: Callable[[Any], Callable[[], list[Any]]]
-    flops: Pair
-    values: Pair
-    tolerance: Tolerance
-    nodes: int = 0
-    passes = ("step",)
-
-
-Workload = Operation | Step
+from benchmarks.models import lenet, resnet
+from benchmarks.steps import LENET, RESNET20, adam, character, initial_state, training
 
 
 def normals(*shapes: Shape) -> Callable[[np.random.Generator], Arrays]:
@@ -268,59 +208,6 @@ def graph(nodes: int, side: int) -> Operation:
     )
 
 
-# Steps of training
-
-
-def adam(millions: int, fused: bool) -> Step:
-    """One parameter of that many million numbers. PyTorch's fused step has to be asked for, so it has its own row."""
-    n = millions * 1_000_000
-
-    def build(lib: Any) -> Callable[[], list[Any]]:
-        rng = np.random.default_rng(0)
-        p, g = (lib.tensor(rng.standard_normal(n, np.float32)) for _ in range(2))
-        p.requires_grad = True
-        p.grad = g
-        options = {"fused": True} if fused and lib.__name__ == "torch" else {}
-        optimizer = lib.optim.Adam([p], lr=1e-3, **options)
-
-        def step() -> list[Any]:
-            optimizer.step()
-            return [p]
-
-        return step
-
-    return Step(
-        f"adam {millions} M{' (PyTorch: fused=True)' if fused else ''}",
-        build,
-        flops=(12 * n,) * 2,
-        values=(7 * n,) * 2,  # reads p, g, m, v and writes p, m, v
-        tolerance=SELECTION,
-    )
-
-
-def training(name: str, model: Callable[[Any, Any], Any], shape: Shape, flops: float) -> Step:
-    """Forward, loss, backward, a step of SGD with momentum."""
-
-    def build(lib: Any) -> Callable[[], list[Any]]:
-        rng = np.random.default_rng(0)
-        x = lib.tensor(rng.standard_normal(shape, np.float32))
-        labels = lib.tensor(rng.integers(0, 10, shape[0]))
-        network = model(lib.nn, lib.nn.functional)
-        network.load_state_dict(initial_state(lib, network, rng))
-        optimizer = lib.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-
-        def step() -> list[Any]:
-            optimizer.zero_grad()
-            loss = lib.nn.functional.cross_entropy(network(x), labels)
-            loss.backward()
-            optimizer.step()
-            return [loss, *(p.grad for p in network.parameters()), *network.parameters()]
-
-        return step
-
-    return Step(name, build, flops=(flops, flops), values=(0, 0), tolerance=NETWORK)
-
-
 def recurrent(kind: str, N: int, T: int, I: int, H: int, packed: bool = False, **options: Any) -> Step:
     """A recurrent layer over sequences of T steps, or of 10 to T packed: forward and backward."""
     gates = {"LSTM": 4, "GRU": 3}[kind]
@@ -354,23 +241,6 @@ def recurrent(kind: str, N: int, T: int, I: int, H: int, packed: bool = False, *
     )
     return Step(f"{kind} ({N},{T},{I},{H}){stacked}", build, (3 * flops,) * 2, values=(0, 0), tolerance=RECURRENCE)
 
-
-def initial_state(lib: Any, network: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """The same weights for every library: as K. He et al. 2015 draw them, and 0 or 1 where the library says so."""
-    state = dict(network.state_dict())
-    for key, value in state.items():
-        shape = tuple(value.shape)
-        if len(shape) > 1:
-            spread = np.float32((2 / prod(shape[1:])) ** 0.5)
-            state[key] = lib.tensor(spread * rng.standard_normal(shape, np.float32))
-        elif len(shape) == 1 and "bias" in key:
-            state[key] = lib.tensor(np.zeros(shape, np.float32))
-    return state
-
-
-# Multiply-adds of one image: outputs · terms of each, layer by layer.
-LENET = 6 * 28**2 * 25 + 16 * 10**2 * 150 + 120 * 400 + 120 * 84 + 84 * 10
-RESNET20 = 32**2 * (16 * 27 + 6 * 16 * 144) + 16**2 * (32 * 144 + 5 * 32 * 288) + 8**2 * (64 * 288 + 5 * 64 * 576) + 640
 
 WORKLOADS: list[Workload] = [
     conv2d(64, 1, 28, 8, 5, 1, 1),
@@ -411,6 +281,7 @@ WORKLOADS: list[Workload] = [
             ((32, 50, 64, 128), {"packed": True}),
         )
     ),
+    character(32, 64, 83, 320),
     training("LeNet step (64,1,28,28)", lenet, (64, 1, 28, 28), 64 * 6 * LENET),
     training("ResNet-20 step (32,3,32,32)", resnet, (32, 3, 32, 32), 32 * 6 * RESNET20),
 ]

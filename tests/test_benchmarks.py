@@ -11,11 +11,13 @@ import pytest
 
 from benchmarks import limits
 from benchmarks.contenders import CONTENDERS, CannotExpress, installed, load
+from benchmarks.kinds import Tolerance
 from benchmarks.processes import Failure, Inexpressible, Worker, ask_module, environment
 from benchmarks.report import Row
 from benchmarks.runner import Disagreement, agree, measure, versions
+from benchmarks.steps import RESNET20
 from benchmarks.worker import Desk, build, seconds
-from benchmarks.workloads import BY_NAME, RESNET20, WORKLOADS, Tolerance
+from benchmarks.workloads import BY_NAME, WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 GRAPH = "graph of 60 nodes 32×32"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workloads import Operation, Step
+from benchmarks.kinds import Operation, Step
 
 # name of the contender: the file of this folder, and the package that must be installed
 CONTENDERS = {

@@ -11,7 +11,7 @@ from autograd import make_vjp
 from autograd.builtins import tuple as traced_tuple
 
 from benchmarks.contenders import Contender, Vocabulary, cotangent, inputs
-from benchmarks.workloads import Operation
+from benchmarks.kinds import Operation
 
 
 class Words(Vocabulary):

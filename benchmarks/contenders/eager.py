@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import Contender, cotangent, inputs
-from benchmarks.workloads import Operation, Step
+from benchmarks.kinds import Operation, Step
 
 Function = Callable[[], list[Any]]
 

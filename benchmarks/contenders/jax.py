@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from benchmarks.contenders import CannotExpress, Contender, Vocabulary, cotangent, inputs
-from benchmarks.workloads import Operation
+from benchmarks.kinds import Operation
 
 
 class Words(Vocabulary):

@@ -10,7 +10,7 @@ import numpy as np
 from mygrad import nnet
 
 from benchmarks.contenders import CannotExpress, Contender, Vocabulary, cotangent, inputs
-from benchmarks.workloads import Operation
+from benchmarks.kinds import Operation
 
 
 class Words(Vocabulary):

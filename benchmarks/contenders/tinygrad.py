@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad import Device, Tensor, TinyJit
 
 from benchmarks.contenders import Contender, Vocabulary, cotangent, inputs
-from benchmarks.workloads import Operation
+from benchmarks.kinds import Operation
 
 
 class Words(Vocabulary):
