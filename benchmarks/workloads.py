@@ -281,7 +281,7 @@ WORKLOADS: list[Workload] = [
             ((32, 50, 64, 128), {"packed": True}),
         )
     ),
-    character(32, 64, 83, 320),
+    character(32, 32, 83, 320),
     training("LeNet step (64,1,28,28)", lenet, (64, 1, 28, 28), 64 * 6 * LENET),
     training("ResNet-20 step (32,3,32,32)", resnet, (32, 3, 32, 32), 32 * 6 * RESNET20),
 ]

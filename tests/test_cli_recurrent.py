@@ -16,10 +16,12 @@ import pytest
 import minidl
 from minidl.cli import main
 from minidl.cli.charlm import CharLMJob, bits, reopen
+from minidl.cli.lenet import LeNetJob
 from minidl.cli.speaker import NOISE, loaders
 from minidl.data import load_japanese_vowels, load_moby_dick
 from minidl.io import load
 from minidl.models import CharLM, SpeakerNet
+from minidl.training import Run
 
 ROOT = Path(minidl.__file__).parent.parent
 os.environ["MINIDL_QUIET"] = "1"
@@ -320,6 +322,14 @@ def test_resume_refuses(folder, tmp_path, capsys, monkeypatch):
     assert f"{text} is not the data that {run} was begun with" in refused(capsys, *resume)
     shutil.copy(folder / "text", text)
     assert main([*map(str, resume), "--quiet"]) == 0 and weights_of(run) == weights_of(folder / "charlm")
+
+
+@pytest.mark.parametrize("name", ["lr", "epochs", "optimizer"])
+def test_a_configuration_that_lacks_something(tmp_path, capsys, name):
+    config = LeNetJob().configuration({"optimizer": "sgd"})
+    del config[name]
+    Run.create(tmp_path / "run", config)
+    assert f"config.json is broken: {name}: None" in refused(capsys, "train", "lenet", "--resume", tmp_path / "run")
 
 
 def test_divergence_says_where(folder, tmp_path, capsys):

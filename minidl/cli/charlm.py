@@ -62,11 +62,11 @@ class CharLMJob(Job):
         "cell": Option("of the recurrent layers", "lstm", choices=CELLS),
         "hidden_size": Option("values of the state", 320, positive_int, "N"),
         "layers": Option("recurrent layers, one above the other", 1, positive_int, "N"),
-        "dropout": Option("probability, for what leaves a recurrent layer", 0.1, probability, "P"),
+        "dropout": Option("probability, for what leaves a recurrent layer", 0.0, probability, "P"),
         "epochs": Option("times through the text", 6, positive_int, "N"),
         "batch_size": Option("places of the text that are read side by side", 32, positive_int, "N"),
-        "steps": Option("characters that a gradient goes back", 64, positive_int, "N"),
-        "lr": Option("highest learning rate", 0.006, positive_float, "X"),
+        "steps": Option("characters that a gradient goes back", 32, positive_int, "N"),
+        "lr": Option("highest learning rate", 0.005, positive_float, "X"),
         "seed": Option("decides on all that is random", 0, seed, "N"),
     }
 

@@ -31,7 +31,7 @@ class Job:
         name: of the model, in the command and of the run folders.
         title: of the model, for people.
         help, description: of the command.
-        options: what can be asked for, by names as in `config.json`; among them must be `epochs` and `seed`.
+        options: what can be asked for, by names as in `config.json`; among them must be `epochs`, `seed` and `lr`.
         unit: what the speed counts.
     """
 
@@ -142,23 +142,28 @@ class Job:
         """
         given = {name: getattr(arguments, name) for name in self.options if getattr(arguments, name) is not None}
         if arguments.resume is None:
-            defaults = {name: option.default for name, option in self.options.items() if option.default is not None}
-            config = {"model": self.name, **defaults, **given}
-            self.complete(config)
+            config = self.configuration(given)
             data = self.load(config)
             self.build(config, data)
             return Run.create(arguments.out, {**config, **self.facts(data), "minidl": minidl.__version__}), data
         run = self.reopen(arguments.resume, arguments.out)
         for name, value in given.items():
-            if value != run.config[name]:
+            if value != run.config.get(name):
                 option = name.replace("_", "-")
                 raise RunError(
-                    f"{run.folder} was begun with --{option} {run.config[name]}, it cannot go on with {value}"
+                    f"{run.folder} was begun with --{option} {run.config.get(name)}, it cannot go on with {value}"
                 )
         data = self.load(run.config)
         if any(run.config.get(name) != fact for name, fact in self.facts(data).items()):
             raise RunError(f"{self.source(run.config)} is not the data that {run.folder} was begun with")
         return run, data
+
+    def configuration(self, given: Config) -> Config:
+        """What was asked for, and the defaults."""
+        defaults = {name: option.default for name, option in self.options.items() if option.default is not None}
+        config = {"model": self.name, **defaults, **given}
+        self.complete(config)
+        return config
 
     def reopen(self, resume: str, out: str | None) -> Run:
         """The unfinished run that `--resume` and `--out` speak of."""
@@ -177,9 +182,11 @@ class Job:
         run = Run.open(folder)
         if run.config.get("model") != self.name:
             raise RunError(f"{folder} is a run of another model: {run.config.get('model')}")
+        needed = self.configuration({})
         for name, option in self.options.items():
-            if not option.allows(run.config.get(name)):
-                raise RunError(f"{run.folder / 'config.json'} is broken: {name}: {run.config.get(name)!r}")
+            value = run.config.get(name)
+            if not (option.allows(value) if value is not None else name not in needed):
+                raise RunError(f"{run.folder / 'config.json'} is broken: {name}: {value!r}")
         return run
 
     def learn(

@@ -64,6 +64,8 @@ class CharLM(nn.Module):
             raise ValueError(f"CharLM: cell must be one of {', '.join(CELLS)}, not {cell!r}")
         between = dropout if num_layers > 1 else 0.0
         self.rnn = CELLS[cell](characters, hidden_size, num_layers, dropout=between, dtype=dtype)
+        # Of the sum over a vector with a single 1 one weight is left: it may be as large as what it should bring about.
+        nn.init.uniform_(self.rnn.weight_ih_l0, -1, 1)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden_size, characters, dtype=dtype)
 
