@@ -197,6 +197,7 @@ def test_generated_text_is_repeatable_for_a_seed(folder, capsys):
     assert written(capsys, folder, "--prompt", "Call me ", "--length", 60, "--seed", 1) != text
     assert written(capsys, folder, "--prompt", "Call me ", "--length", 60, "--temperature", 3) != text
     assert written(capsys, folder, "--prompt", "Call me ", "--length", 0) == "Call me "
+    assert written(capsys, folder, "--length", 0) == "\n"
 
 
 def test_temperature_zero_takes_the_likeliest(folder, capsys):
@@ -276,6 +277,9 @@ def test_the_shortest_text(tmp_path, capsys):
     assert main([*CHARLM, "--text", str(tmp_path / "text"), "--out", str(tmp_path / "run"), "--quiet"]) == 0
     data = CharLMJob().load(json.loads((tmp_path / "run" / "config.json").read_text()))
     assert data.train.x.tolist() == [[k] for k in range(8)] and (data.test.x, data.test.y) == (8, 9)
+    capsys.readouterr()
+    assert main(["generate", str(tmp_path / "run"), "--length", "5"]) == 0
+    assert re.fullmatch(r"a[a-j]{5}\n", capsys.readouterr().out)
 
 
 def test_generate_refuses(folder, tmp_path, capsys, monkeypatch):

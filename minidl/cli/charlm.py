@@ -146,7 +146,7 @@ def add_generate(commands: Any) -> None:
     )
     add = parser.add_argument
     add("run_folder", metavar="RUN", help="the folder of a finished run of `minidl train charlm`")
-    add("--prompt", default="\n", metavar="TEXT", help="what it goes on from (default: a line's end)")
+    add("--prompt", metavar="TEXT", help="what it goes on from (default: a line's end, if the model knows it)")
     add("--length", type=natural, default=500, metavar="N", help="characters to write (default 500)")
     spread = "below 1 keeps to what is likely, 0 takes the likeliest character each time (default 0.7)"
     add("--temperature", type=temperature, default=0.7, metavar="X", help=spread)
@@ -162,17 +162,20 @@ def generate(arguments: argparse.Namespace) -> int:
         raise UsageError(error) from None
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
+    prompt = arguments.prompt
+    if prompt is None:
+        prompt = "\n" if "\n" in alphabet.numbers else alphabet.characters[0]
     try:
-        prompt = alphabet.encode(arguments.prompt)
+        numbers = alphabet.encode(prompt)
     except ValueError as error:
         raise UsageError(f"argument --prompt: {error}; the model knows the characters of its text") from None
-    if not len(prompt):
+    if not prompt:
         raise UsageError("argument --prompt: expected at least one character")
     os.environ["MINIDL_QUIET"] = "1"  # what is printed is the text alone
     chance = Generator().manual_seed(arguments.seed)
-    written = alphabet.decode(model.write(prompt, arguments.length, arguments.temperature, chance))
+    written = alphabet.decode(model.write(numbers, arguments.length, arguments.temperature, chance))
     encoding = sys.stdout.encoding or "utf-8"  # a terminal may lack some of the characters
-    print((arguments.prompt + written).encode(encoding, "replace").decode(encoding), flush=True)
+    print((prompt + written).encode(encoding, "replace").decode(encoding), flush=True)
     return 0
 
 
