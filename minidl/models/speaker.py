@@ -29,7 +29,7 @@ class SpeakerNet(nn.Module):
         num_classes: how many speakers. in_channels: coefficients a frame.
         hidden_size: H, of each direction.
         cell: "lstm" or "gru".
-        dropout: probability, for frames going in and for the mean going out.
+        dropout: probability, for what the output sees.
 
     Shapes:
         x (N, T, in_channels), lengths (N,) -> logits (N, num_classes). What lies beyond a length does not matter.
