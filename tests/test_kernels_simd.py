@@ -19,7 +19,6 @@ PATHS = ("avx512", "avx2", "generic")
 CHECK = """
 import numpy as np
 from minidl.kernels import conv, gemm, simd
-from minidl.kernels.jit import kernel
 
 rng = np.random.default_rng(0)
 worst = {}
@@ -42,6 +41,7 @@ def windows(x, R, S, stride, padding, dilation):
     return np.stack(taps, 2)  # (N, C, R S, P, Q)
 
 print(simd.simd(), *simd.tile_shape(np.dtype("float32")))
+check_tiles()
 for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
     for M, N, K in ((1, 1, 1), (7, 33, 5), (64, 65, 66), (130, 40, 901), (12, 300, 400)):
         a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((M, K), (K, N), N))
@@ -84,12 +84,67 @@ for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
             assert abs(forward - np.sum(gx * other)) < 20 * limit * scale, ("input gradient", geometry)
 """
 
+# What each tile is held against: rows anywhere, steps in any order, the rest of memory left as it was.
+TILES = """
+import numpy as np
+from minidl.kernels import simd
+from minidl.kernels.jit import kernel
+from minidl.kernels.simd import (
+    add_narrow_tile, add_tile, narrow_columns, narrow_rows, set_narrow_tile, set_tile, tile_columns, tile_rows,
+)
+
+@kernel(example=lambda dtype: ())
+def wide(task, a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step, add, shape):
+    shape[0], shape[1] = tile_rows(a), tile_columns(a)
+    if add:
+        add_tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
+    else:
+        set_tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
+
+@kernel(example=lambda dtype: ())
+def narrow(task, a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step, add, shape):
+    shape[0], shape[1] = narrow_rows(a), narrow_columns(a)
+    if add:
+        add_narrow_tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
+    else:
+        set_narrow_tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
+
+def check_tiles():
+    rng = np.random.default_rng(1)
+    for run in (wide, narrow):
+        for dtype, limit in (("float32", 1e-5), ("float64", 1e-14)):
+            rows, columns = simd.tile_shape(np.dtype(dtype), run.name)
+            for depth, first, add in ((0, 1, 0), (0, 0, 1), (1, 2, 0), (1, 0, 1), (37, 3, 0), (50, 0, 1)):
+                a, b = (rng.standard_normal(n).astype(dtype) for n in (300, 900))
+                starts, a_steps = rng.integers(0, 100, rows), rng.integers(0, 200, first + depth)
+                b_steps, start = rng.integers(0, 700, first + depth), int(rng.integers(0, 100))
+                c = rng.standard_normal(3 + rows * (columns + 5)).astype(dtype)
+                c_start, c_step, shape = 3, columns + 5, np.zeros(2, np.int64)
+                exact, inside = c.astype(float), np.zeros(c.size, bool)
+                for i in range(rows):
+                    here = slice(c_start + i * c_step, c_start + i * c_step + columns)
+                    inside[here] = True
+                    total = sum(
+                        (float(a[starts[i] + a_steps[d]]) * b[start + b_steps[d] :][:columns].astype(float)
+                         for d in range(first, first + depth)), np.zeros(columns))
+                    exact[here] = total + (exact[here] if add else 0)
+                before = c.copy()
+                run(1, a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step, add, shape)
+                assert tuple(shape) == (rows, columns), (run.name, dtype, shape)
+                assert (c[~inside] == before[~inside]).all(), (run.name, dtype, depth, first, add)
+                error = np.abs(c - exact).max() / max(1, np.abs(exact).max())
+                assert error < limit, (run.name, dtype, depth, first, add, error)
+"""
+
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_multiplies_and_convolves(path, tmp_path):
     environment = os.environ | {"MINIDL_SIMD": path, "PYTHONPATH": str(ROOT), "MINIDL_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", textwrap.dedent(CHECK)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    script = tmp_path / "check.py"  # Numba keeps no code that has no file
+    script.write_text(textwrap.dedent(TILES + CHECK))
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[0] == path
 

@@ -12,7 +12,16 @@ that lie side by side. Where they lie is said by tables: A[i, d] at the sum of w
 depends on d alone, the row of B at another step. That covers matrices in either order, packed ones, and the windows of
 an image as well.
 
-The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand.
+The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand. There is
+a family of two: the wide tile, which is the fastest, and a narrow one for matrices that would leave much of the wide
+one empty, of one vector of columns and 8 rows whatever the machine.
+
+| | is | called with |
+|---|---|---|
+| `set_tile`, `set_narrow_tile` | C = A B | (a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step), |
+| `add_tile`, `add_narrow_tile` | C += A B | explained at `llvm_tile` |
+| `tile_rows`, `narrow_rows`, `tile_columns`, `narrow_columns` | the tile's shape, a constant in a kernel | (array) |
+| `tile_shape(dtype)`, `tile_shape(dtype, "narrow")` | rows and columns, outside of kernels | (dtype, kind) |
 """
 
 from __future__ import annotations
@@ -29,7 +38,12 @@ from minidl.kernels.jit import Intrinsic
 # Rows of the tile, and bytes of one row: AVX-512 has 32 registers of 64 bytes, AVX2 has 16 of 32, others 16 of 16. LLVM
 # loads the values of A for all rows of a step before it uses the first, so they need registers too: with AVX-512,
 # 10 · 2 sums, 10 values of A and 2 vectors of B make 32. Two rows more, and every step moves registers to memory.
-TILES = {"avx512": (10, 128), "avx2": (6, 64), "generic": (4, 32)}
+# Narrow: eight sums are what hides that a multiply-add takes four cycles where two begin in each.
+TILES = {
+    "avx512": {"wide": (10, 128), "narrow": (8, 64)},
+    "avx2": {"wide": (6, 64), "narrow": (8, 32)},
+    "generic": {"wide": (4, 32), "narrow": (8, 16)},
+}
 
 
 @cache
@@ -46,17 +60,17 @@ def simd() -> str:
     return "avx2" if features.get("avx2") and features.get("fma") else "generic"
 
 
-def tile_shape(dtype: np.dtype) -> tuple[int, int]:
-    """Rows and columns of the tile for a dtype."""
-    rows, row_bytes = TILES[simd()]
+def tile_shape(dtype: np.dtype, kind: str = "wide") -> tuple[int, int]:
+    """Rows and columns of a tile for a dtype."""
+    rows, row_bytes = TILES[simd()][kind]
     return rows, row_bytes // np.dtype(dtype).itemsize
 
 
-def plain_tile(accumulate: bool) -> Any:
+def plain_tile(kind: str, accumulate: bool) -> Any:
     """The tile in plain Python, as the definition and for NUMBA_DISABLE_JIT=1."""
 
     def tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step):  # type: ignore[no-untyped-def]
-        rows, columns = tile_shape(c.dtype)
+        rows, columns = tile_shape(c.dtype, kind)
         steps = slice(first, first + depth)
         left = a[np.add.outer(starts[:rows], a_steps[steps])]
         right = b[np.add.outer(start + b_steps[steps], np.arange(columns))]
@@ -67,8 +81,8 @@ def plain_tile(accumulate: bool) -> Any:
     return tile
 
 
-def llvm_tile(accumulate: bool) -> Any:
-    """From Numba's parts, the tile as an intrinsic.
+def llvm_tile(kind: str, accumulate: bool) -> Any:
+    """From Numba's parts, a tile as an intrinsic.
 
         tile(a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step)
 
@@ -83,7 +97,7 @@ def llvm_tile(accumulate: bool) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             scalar = context.get_value_type(signature.args[0].dtype)
             scalar_bytes = signature.args[0].dtype.bitwidth // 8
-            rows, columns = tile_shape(np.dtype(str(signature.args[0].dtype)))
+            rows, columns = tile_shape(np.dtype(str(signature.args[0].dtype)), kind)
             vector, index = ir.VectorType(scalar, columns), ir.IntType(64)
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), columns), None)
             undefined, lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
@@ -149,8 +163,36 @@ def llvm_tile(accumulate: bool) -> Any:
     return build
 
 
-add_tile = Intrinsic(llvm_tile(accumulate=True), plain_tile(accumulate=True))
-set_tile = Intrinsic(llvm_tile(accumulate=False), plain_tile(accumulate=False))
+def llvm_constant(kind: str, position: int) -> Any:
+    """From Numba's parts, a tile's number of rows (0) or columns (1) for an array's dtype, as a constant."""
+
+    def build(parts: Any) -> Any:
+        def size(typing, array):  # type: ignore[no-untyped-def]
+            def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return parts.ir.Constant(parts.ir.IntType(64), tile_shape(np.dtype(str(array.dtype)), kind)[position])
+
+            return parts.types.int64(array), emit
+
+        return parts.intrinsic(size)
+
+    return build
+
+
+def family(kind: str) -> tuple[Intrinsic, Intrinsic, Intrinsic, Intrinsic]:
+    """For a kind of tile: set, add, and its rows and columns.
+
+    Loops up to a constant are unrolled and vectorised, so kernels ask for the tile's shape where they use it.
+    """
+    return (
+        Intrinsic(llvm_tile(kind, accumulate=False), plain_tile(kind, accumulate=False)),
+        Intrinsic(llvm_tile(kind, accumulate=True), plain_tile(kind, accumulate=True)),
+        Intrinsic(llvm_constant(kind, 0), lambda array: tile_shape(array.dtype, kind)[0]),
+        Intrinsic(llvm_constant(kind, 1), lambda array: tile_shape(array.dtype, kind)[1]),
+    )
+
+
+set_tile, add_tile, tile_rows, tile_columns = family("wide")
+set_narrow_tile, add_narrow_tile, narrow_rows, narrow_columns = family("narrow")
 
 
 def combination(matrix: np.ndarray) -> Intrinsic:
@@ -204,26 +246,6 @@ def combination(matrix: np.ndarray) -> Intrinsic:
         return parts.intrinsic(combine)
 
     return Intrinsic(build, plain)
-
-
-def llvm_constant(position: int) -> Any:
-    """From Numba's parts, the tile's number of rows (0) or columns (1) for an array's dtype, as a constant."""
-
-    def build(parts: Any) -> Any:
-        def size(typing, array):  # type: ignore[no-untyped-def]
-            def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return parts.ir.Constant(parts.ir.IntType(64), tile_shape(np.dtype(str(array.dtype)))[position])
-
-            return parts.types.int64(array), emit
-
-        return parts.intrinsic(size)
-
-    return build
-
-
-# Loops up to a constant are unrolled and vectorised, so kernels ask for the tile's shape where they use it.
-tile_rows = Intrinsic(llvm_constant(0), lambda array: tile_shape(array.dtype)[0])
-tile_columns = Intrinsic(llvm_constant(1), lambda array: tile_shape(array.dtype)[1])
 
 
 def llvm_index(parts: Any) -> Any:
