@@ -13,15 +13,18 @@ depends on d alone, the row of B at another step. That covers matrices in either
 an image as well.
 
 The tile's shape follows the machine: as many accumulators as registers allow. `MINIDL_SIMD` chooses by hand. There is
-a family of two: the wide tile, which is the fastest, and a narrow one for matrices that would leave much of the wide
-one empty, of one vector of columns and 8 rows whatever the machine.
+a family of three: the wide tile, which is the fastest, and two for matrices that would leave much of the wide one
+empty: the narrow tile, of one vector of columns and 8 rows whatever the machine, and the low tile, which has the wide
+one's columns and less than half of its rows.
 
-| | is | called with |
-|---|---|---|
-| `set_tile`, `set_narrow_tile` | C = A B | (a, starts, a_steps, b, start, b_steps, first, depth, c, c_start, c_step), |
-| `add_tile`, `add_narrow_tile` | C += A B | explained at `llvm_tile` |
-| `tile_rows`, `narrow_rows`, `tile_columns`, `narrow_columns` | the tile's shape, a constant in a kernel | (array) |
-| `tile_shape(dtype)`, `tile_shape(dtype, "narrow")` | rows and columns, outside of kernels | (dtype, kind) |
+| in a kernel | |
+|---|---|
+| `set_tile`, `set_narrow_tile`, `set_low_tile` | C = A B; arguments at `llvm_tile` |
+| `add_tile`, `add_narrow_tile`, `add_low_tile` | C += A B; the same arguments |
+| `tile_rows`, `narrow_rows`, `low_rows`, `tile_columns`, `narrow_columns` | of an array's dtype; constants |
+| `transpose` | turns a square of as many values as the narrow tile has columns |
+
+Outside of kernels `tile_shape(dtype)`, `tile_shape(dtype, "narrow")`, `tile_shape(dtype, "low")` give rows and columns.
 """
 
 from __future__ import annotations
@@ -40,9 +43,9 @@ from minidl.kernels.jit import Intrinsic
 # 10 · 2 sums, 10 values of A and 2 vectors of B make 32. Two rows more, and every step moves registers to memory.
 # Narrow: eight sums are what hides that a multiply-add takes four cycles where two begin in each.
 TILES = {
-    "avx512": {"wide": (10, 128), "narrow": (8, 64)},
-    "avx2": {"wide": (6, 64), "narrow": (8, 32)},
-    "generic": {"wide": (4, 32), "narrow": (8, 16)},
+    "avx512": {"wide": (10, 128), "narrow": (8, 64), "low": (4, 128)},
+    "avx2": {"wide": (6, 64), "narrow": (8, 32), "low": (3, 64)},
+    "generic": {"wide": (4, 32), "narrow": (8, 16), "low": (2, 32)},
 }
 
 
@@ -193,6 +196,60 @@ def family(kind: str) -> tuple[Intrinsic, Intrinsic, Intrinsic, Intrinsic]:
 
 set_tile, add_tile, tile_rows, tile_columns = family("wide")
 set_narrow_tile, add_narrow_tile, narrow_rows, narrow_columns = family("narrow")
+set_low_tile, add_low_tile, low_rows, _ = family("low")
+
+
+def plain_transpose(x, x_start, x_step, y, y_start, y_step):  # type: ignore[no-untyped-def]
+    """The transpose in plain Python."""
+    _, n = tile_shape(x.dtype, "narrow")
+    across = np.arange(n)
+    y[np.add.outer(y_start + across * y_step, across)] = x[np.add.outer(x_start + across * x_step, across)].T
+
+
+def llvm_transpose(parts: Any) -> Any:
+    """From Numba's parts, a small square turned in registers: transpose(x, x_start, x_step, y, y_start, y_step).
+
+    y[y_start + i · y_step + j] = x[x_start + j · x_step + i] for i, j < n, a vector's values. A square is turned when
+    its quarters are and the two off the diagonal have changed places. So rows i and i + n/2 exchange half of their
+    values, then rows n/4 apart in each half exchange quarters, ... until neighbours exchange single values.
+    """
+    ir, types = parts.ir, parts.types
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(signature.args[0].dtype)
+        scalar_bytes = signature.args[0].dtype.bitwidth // 8
+        _, n = tile_shape(np.dtype(str(signature.args[0].dtype)), "narrow")
+        vector, index, lane = ir.VectorType(scalar, n), ir.IntType(64), ir.VectorType(ir.IntType(32), n)
+
+        def place(array: int, i: int) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            offset = builder.add(args[array + 1], builder.mul(args[array + 2], index(i)))
+            return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+
+        lines = [builder.load(place(0, i), align=scalar_bytes) for i in range(n)]
+        apart = n // 2
+        while apart:
+            # In a shuffle of two vectors, lanes n, n + 1, ... are the second's.
+            upper = ir.Constant(lane, [j if not j & apart else n + j - apart for j in range(n)])
+            lower = ir.Constant(lane, [j + apart if not j & apart else n + j for j in range(n)])
+            for i in range(n):
+                if not i & apart:
+                    one, other = lines[i], lines[i + apart]
+                    lines[i] = builder.shuffle_vector(one, other, upper)
+                    lines[i + apart] = builder.shuffle_vector(one, other, lower)
+            apart //= 2
+        for i, line in enumerate(lines):
+            builder.store(line, place(3, i), align=scalar_bytes)
+        return context.get_dummy_value()
+
+    def transpose(typing, x, x_start, x_step, y, y_start, y_step):  # type: ignore[no-untyped-def]
+        i = types.int64
+        return types.void(x, i, i, y, i, i), emit
+
+    return parts.intrinsic(transpose)
+
+
+transpose = Intrinsic(llvm_transpose, plain_transpose)
 
 
 def combination(matrix: np.ndarray) -> Intrinsic:
