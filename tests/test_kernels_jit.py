@@ -366,8 +366,10 @@ def test_the_same_bits_on_one_to_five_threads():
                 yield y
                 yield conv.conv2d_input_gradient(y, w, x.shape, *geometry)
                 yield conv.conv2d_weight_gradient(y, x, w.shape, *geometry)
-            a, b = (rng.standard_normal(s).astype("float32") for s in ((70, 500), (500, 90)))
-            yield gemm.matmul(a, b)
+            for M, N, K in ((633, 9, 300), (97, 700, 64), (1, 400, 1000), (70, 90, 500)):  # edges wherever bands end
+                a, b = (rng.standard_normal(s).astype("float32") for s in ((M, K), (K, N)))
+                yield gemm.matmul(a, b)
+                yield gemm.matmul(a, b.T.copy().T)
             x, w = (rng.standard_normal(s).astype("float32") for s in ((3, 48, 12, 9), (50, 48, 3, 3)))
             geometry = (1, 1), ((1, 1), (1, 1)), (1, 1), 1  # Winograd's
             yield conv.conv2d_forward(x, w, None, *geometry)

@@ -12,7 +12,8 @@ for each step d of the depth, the values of A and of B side by side. Three thing
   cut, and each block of it adds to what is there; before the first, that is the bias, or 0.
 - **Tasks.** Each thread takes a stretch of C's columns (and of its rows, where columns are few). Every value of C is
   summed by one thread, in an order that only the depth decides: results do not depend on the number of threads.
-- **Edges.** Where fewer columns or rows are left than the wide tile has, the narrow or the low one takes over.
+- **Edges.** Where fewer columns or rows are left than the wide tile has, the narrow or the low one takes over. A
+  matrix times a vector reads each value of the matrix once, and needs no tile.
 
 K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
 """
@@ -45,8 +46,8 @@ STRETCH = 8  # so many panels of columns, at most, are one task
 BLOCK = 20  # so many panels of rows pass by before the next panel of columns
 SMALL = 64**3  # multiplications: fewer are not worth the copies
 SMALL_VECTOR = 9_000  # the same if a matrix has but one row or column; NumPy's BLAS takes several threads for more
-TINY = 16**3  # multiplications: a task with fewer spends its time on tables
-TASKS = 2  # for each thread, at least, if the matrix has so many panels of columns and bands of rows
+TINY = 48**3  # the same for one matrix of many: BLAS is at its best there, and our tasks would mostly make tables
+TASKS = 4  # for each thread, at least, if the matrix has so many panels of columns; bands of rows make half as many
 BAND = 24  # so many rows of C, at most, are one task where columns alone are too few
 FEW = 8  # panels of columns: for so few A is read where it lies
 ONCE = 2  # panels of rows: for so few B is read where it lies
@@ -94,6 +95,13 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         return
     a, a_row, a_depth = operand(a)
     b, b_depth, b_column = operand(b)
+    if count == 1 and ((N == 1 and a_depth == 1) or (M == 1 and b_depth == 1)):
+        matrix, vector = (a, b) if N == 1 and a_depth == 1 else (b, a)
+        size = max(1, 20_000 // K)  # rows a task
+        rows_times_vector(-(-c.size // size), matrix, vector, c.reshape(-1), size, add, work=c.size * K // 10)
+        if bias is not None:
+            c += bias
+        return
     rows, columns = tile_shape(c.dtype)
     wide, high = -(-N // columns), -(-M // rows)
     packed = wide > FEW
@@ -105,7 +113,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
     tasks = TASKS * get_num_threads()
     stretch = max(1, min(STRETCH, count * wide // tasks))
     stretches = -(-wide // stretch)
-    bands = max(1, min(-(-M // BAND), tasks // (count * stretches)))
+    bands = max(1, min(-(-M // BAND), tasks // (2 * count * stretches)))  # each packs B for itself
     multiply(
         count * bands * stretches,
         a,
@@ -123,7 +131,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         bands,
         stretch,
         add,
-        work=count * M * N * K // 40,
+        work=count * (M + 8) * N * K // 40,  # packing B costs as much as some eight rows
     )
 
 
@@ -228,8 +236,6 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
     right, corner = aligned(step * stretch * columns, b), aligned(most * columns, b)
     starts = np.empty(most, np.int64)
     left_steps, right_steps, b_steps = np.arange(step) * a_depth, np.arange(step) * columns, np.arange(step) * b_depth
-    if bias.size or not add:
-        begin_sums(out[begin:], N, bias[begin:], end - begin, first, last, add)
     for d in range(0, K, step):
         depth = min(step, K - d)
         left, panel_step = matrix * M * K + d * a_depth, rows * a_row
@@ -253,6 +259,8 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
                         size = low_rows(b)
                     high = min(size, stop - i)
                     find_rows(starts, i, high, size, left, panel_step, rows, a_row)
+                    if d == 0 and (bias.size or not add):
+                        begin_sums(out[i * N + j :], N, bias[j:], wide, high, add)
                     inside = high == size and wide == across  # else the tile is larger than what is left
                     to, place, row = (out, i * N + j, N) if inside else (corner, 0, columns)
                     if not inside:
@@ -282,9 +290,9 @@ def find_rows(starts, i, high, size, left, panel_step, rows, row_step):  # type:
 
 
 @helper()
-def begin_sums(out, step, bias, wide, first, last, add):  # type: ignore[no-untyped-def]
+def begin_sums(out, step, bias, wide, high, add):  # type: ignore[no-untyped-def]
     """What the products are added to: the bias, or zeros; or what is there, plus the bias."""
-    for i in range(first, last):
+    for i in range(high):
         row = out[i * step :][:wide]
         if not bias.size:
             row[:] = 0
@@ -303,3 +311,17 @@ def add_corner(corner, out, step, high, wide):  # type: ignore[no-untyped-def]
     for i in range(high):
         for j in range(wide):
             out[i * step + j] += corner[i * columns + j]
+
+
+def vector_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return 1, np.ones(4, dtype), np.ones(2, dtype), np.empty(2, dtype), 2, False
+
+
+@kernel(example=vector_example)
+def rows_times_vector(task, a, x, y, size, add):  # type: ignore[no-untyped-def]
+    """y = A x for `size` rows of A, which lie one behind the other; or that added to y."""
+    for i in range(task * size, min((task + 1) * size, y.size)):
+        row, total = a[i * x.size :][: x.size], a.dtype.type(0)
+        for d in range(row.size):
+            total += row[d] * x[d]
+        y[i] = y[i] + total if add else total
