@@ -44,9 +44,10 @@ print(simd.simd(), *simd.tile_shape(np.dtype("float32")))
 check_tiles()
 for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
     for M, N, K in (
-        # edges of all tiles, blocks of the depth, few rows and columns, A packed (more than 8 panels of columns) or not
+        # edges of all tiles, blocks of the depth, few rows and columns, A packed (many panels of columns) or not
         (1, 1, 1), (7, 33, 5), (64, 65, 66), (130, 40, 901), (12, 300, 400), (1, 70, 600), (3, 128, 40), (95, 9, 300),
-        (24, 330, 270), (1, 40, 1), (150, 1, 201),
+        (24, 330, 270), (1, 40, 1), (150, 1, 201), (14, 1100, 9),
+        (9, 256, 70), (45, 256, 70),
     ):
         a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((M, K), (K, N), N))
         exact = a.astype(float) @ b.astype(float)

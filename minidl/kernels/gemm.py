@@ -1,7 +1,7 @@
 """How a CPU multiplies matrices, told from the tile outwards.
 
 C = A B, with A (M, K) and B (K, N). The tile of `simd.py` holds a few rows and columns of C in registers and wants,
-for each step d of the depth, the values of A and of B side by side. Three things are left to arrange:
+for each step d of the depth, the values of A and of B side by side. This is left to arrange:
 
 - **Panels.** B is copied into panels of the tile's columns, (depth, columns) each, in the order in which tiles read
   them, just before they are used; A, where that many panels of B pass by that it pays, into panels of the tile's rows.
@@ -49,8 +49,9 @@ SMALL_VECTOR = 9_000  # the same if a matrix has but one row or column; NumPy's 
 TINY = 48**3  # the same for one matrix of many: BLAS is at its best there, and our tasks would mostly make tables
 TASKS = 4  # for each thread, at least, if the matrix has so many panels of columns; bands of rows make half as many
 BAND = 24  # so many rows of C, at most, are one task where columns alone are too few
-FEW = 8  # panels of columns: for so few A is read where it lies
-ONCE = 2  # panels of rows: for so few B is read where it lies
+FEW_COLUMNS = 8, 32  # panels: for so few A is read where it lies, and if its rows are contiguous
+FEW_ROWS = 2, 7  # panels: for so few B is read where it lies, and if its rows do not share sets of the cache
+APART = 1024  # bytes: rows a multiple of this apart fall into a few sets of the cache
 
 
 def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -104,7 +105,7 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         return
     rows, columns = tile_shape(c.dtype)
     wide, high = -(-N // columns), -(-M // rows)
-    packed = wide > FEW
+    packed = wide > FEW_COLUMNS[a_depth == 1]
     if packed:
         panels = np.empty(count * high * rows * K, c.dtype)
         chunk = max(1, 20_000 // (K * rows))  # panels a task
@@ -231,7 +232,8 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
     panels, step = (M + rows - 1) // rows, depth_of_blocks(K, tile_columns(b) * b.itemsize)
     first, last = panels * band // bands * rows, min(M, panels * (band + 1) // bands * rows)
     end, out = min(begin + stretch * columns, N), c[matrix * M * N :]
-    in_place = b_column == 1 and last - first <= ONCE * rows
+    few = FEW_ROWS[0] if b_depth * b.itemsize % APART == 0 else FEW_ROWS[1]
+    in_place = b_column == 1 and last - first <= few * rows
     most = max(rows, narrow_rows(b))
     right, corner = aligned(step * stretch * columns, b), aligned(most * columns, b)
     starts = np.empty(most, np.int64)
