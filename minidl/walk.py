@@ -39,6 +39,7 @@ def walk(
 
     for node, g in roots:
         values[node] = values[node] + g if node in values else g
+    is_end = is_leaf if targets is None else targets.__contains__
     ready = [node for node, consumers in waiting.items() if consumers == 0]
 
     while ready:
@@ -50,31 +51,38 @@ def walk(
             for hook in node.hooks:
                 g = tools.run_hook(hook, g, create_graph)
                 ours.discard(node)
-            if (type(node) is Leaf) if targets is None else (node in targets):
+            if is_end(node):
                 found[node] = g if node in ours else tools.copy(g)
             grads = node.differentiable_gradients(g, tools) if create_graph else node.gradients(g)
 
         for parent, gradient in zip(node.parents, grads):  # noqa: B905 (a Leaf has neither)
             if parent is None:
                 continue
-            if gradient is not None:
-                before = values.get(parent)
-                if before is None:
-                    values[parent] = gradient
-                    if gradient is not g and is_fresh(gradient, grads, node):
-                        ours.add(parent)
-                elif parent in ours and type(gradient) is np.ndarray:
-                    before += gradient
-                    values[parent] = before  # NumPy's scalars are not added to in place
-                else:
-                    values[parent] = before + gradient
-                    ours.add(parent)
             waiting[parent] = consumers = waiting[parent] - 1
             if not consumers:
                 ready.append(parent)
+            if gradient is None:
+                continue
+            before = values.get(parent)
+            if before is None:
+                values[parent] = gradient
+                # Whose memory it is matters only where something will be added, or where it is handed out.
+                if (consumers or is_end(parent)) and gradient is not g and is_fresh(gradient, grads, node):
+                    ours.add(parent)
+            elif parent in ours and type(gradient) is np.ndarray:
+                before += gradient
+                values[parent] = before  # NumPy's scalars are not added to in place
+            else:
+                values[parent] = before + gradient
+                ours.add(parent)
         if not retain_graph:
             node.release()
     return found
+
+
+def is_leaf(node: Function) -> bool:
+    """Whether gradients end here."""
+    return type(node) is Leaf
 
 
 def is_fresh(gradient: Any, grads: tuple[Any, ...], node: Function) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from minidl.tensor import Tensor
 
 Operand = Any  # a Tensor, an ndarray or a number
+NUMBERS = frozenset((float, int))  # what may be plain, asked before the call that finds out
 
 
 class Arithmetic:
@@ -49,7 +50,7 @@ class Arithmetic:
     __slots__ = ()
     __hash__ = object.__hash__
 
-    def _binary(self, name: str, primitive: Any, other: Operand, reverse: bool = False) -> Any:
+    def _binary(self, primitive: Any, other: Operand, reverse: bool = False) -> Any:
         """Bring two operands to one dtype and run a primitive on them; NotImplemented for what is no operand."""
         if type(other) is not type(self) and not isinstance(other, Arithmetic):
             if not isinstance(other, int | float | np.ndarray | np.generic):
@@ -57,10 +58,8 @@ class Arithmetic:
             other = self._operand(other)
         a, b = self, other
         if a._array.dtype is not b._array.dtype:
-            dtype = common_dtype(name, a._array, b._array)
+            dtype = common_dtype(primitive.__name__.lower(), a._array, b._array)
             a, b = a.to(dtype), b.to(dtype)
-        if a._array.shape != b._array.shape:
-            broadcast_shapes(name, a._array.shape, b._array.shape)
         return self._apply(primitive(), b, a) if reverse else self._apply(primitive(), a, b)
 
     def _operand(self, other: Any) -> Tensor:
@@ -83,42 +82,42 @@ class Arithmetic:
         return (kind is float or kind is int) and self._array.dtype.kind == "f"
 
     def __add__(self, other: Operand) -> Tensor:
-        if self._is_plain(other):
+        if type(other) in NUMBERS and self._is_plain(other):
             return self._apply(Shift(c=other), self)
-        return self._binary("add", Add, other)
+        return self._binary(Add, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Operand) -> Tensor:
-        if self._is_plain(other):
+        if type(other) in NUMBERS and self._is_plain(other):
             return self._apply(Shift(c=-other), self)
-        return self._binary("sub", Sub, other)
+        return self._binary(Sub, other)
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return self._binary("sub", Sub, other, reverse=True)
+        return self._binary(Sub, other, reverse=True)
 
     def __mul__(self, other: Operand) -> Tensor:
-        if self._is_plain(other):
+        if type(other) in NUMBERS and self._is_plain(other):
             return self._apply(Scale(c=other), self)
-        return self._binary("mul", Mul, other)
+        return self._binary(Mul, other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tensor:
         a = self if self._array.dtype.kind == "f" or getattr(other, "dtype", int64).kind == "f" else self.to(float32)
-        return a._binary("div", Div, other)
+        return a._binary(Div, other)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
         a = self if self._array.dtype.kind == "f" or getattr(other, "dtype", int64).kind == "f" else self.to(float32)
-        return a._binary("div", Div, other, reverse=True)
+        return a._binary(Div, other, reverse=True)
 
     def __pow__(self, other: Operand) -> Tensor:
         if self._is_plain(other):
             return self._apply(Power(c=other), self)
-        return self._binary("pow", Pow, other)
+        return self._binary(Pow, other)
 
     def __rpow__(self, other: Operand) -> Tensor:
-        return self._binary("pow", Pow, other, reverse=True)
+        return self._binary(Pow, other, reverse=True)
 
     def __floordiv__(self, other: Operand) -> Tensor:
         return self._without_gradient("floor_divide", np.floor_divide, other)
@@ -167,11 +166,11 @@ class Arithmetic:
 
     def maximum(self, other: Operand) -> Tensor:
         """The larger of both, elementwise; a tie gives each half of the gradient; NaN wins."""
-        return self._binary("maximum", Maximum, other)
+        return self._binary(Maximum, other)
 
     def minimum(self, other: Operand) -> Tensor:
         """The smaller of both, elementwise; a tie gives each half of the gradient; NaN wins."""
-        return self._binary("minimum", Minimum, other)
+        return self._binary(Minimum, other)
 
     # Mathematics
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.axes import broadcast_shapes
 from minidl.function import Primitive, call
 from minidl.kernels import activation as kernels
 
@@ -26,14 +27,22 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 class Binary(Primitive):
     """Two inputs that broadcast; `rule` gives the gradients before the broadcast axes are summed away."""
 
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None  # of the inputs, unless both have the result's
+    __init__ = object.__init__  # there are no options, and a constructor of C's takes half the time
+
     def forward(self, a: Any, b: Any) -> Any:
-        self.a_shape, self.b_shape = a.shape, b.shape
+        if a.shape != b.shape:
+            broadcast_shapes(self.name, a.shape, b.shape)
+            self.shapes = a.shape, b.shape
         return self.compute(a, b)
 
     def backward(self, g: Any) -> tuple[Any, Any]:
-        ga = unbroadcast(self.rule_a(g), self.a_shape) if self.needs[0] else None
-        gb = unbroadcast(self.rule_b(g), self.b_shape) if self.needs[1] else None
-        return ga, gb
+        need_a, need_b = self.needs
+        ga, gb = self.rule_a(g) if need_a else None, self.rule_b(g) if need_b else None
+        if self.shapes is None:
+            return ga, gb
+        shape_a, shape_b = self.shapes
+        return unbroadcast(ga, shape_a) if need_a else None, unbroadcast(gb, shape_b) if need_b else None
 
 
 class Add(Binary):
@@ -188,6 +197,8 @@ def share(a: Any, b: Any, loses: Any) -> Any:
 
 class Unary(Primitive):
     """One input, one ufunc."""
+
+    __init__ = object.__init__
 
     def forward(self, a: Any) -> Any:
         return self.compute(a)
@@ -349,7 +360,13 @@ class Clip(Primitive):
 
 
 class Where(Binary):
-    """a where the condition holds, else b."""
+    """a where the condition holds, else b; all three broadcast."""
+
+    __init__ = Primitive.__init__
+
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = a.shape, b.shape
+        return self.compute(a, b)
 
     def compute(self, a: Any, b: Any) -> Any:
         return np.where(self.condition, a, b)
