@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl.kernels import norm, optim, softmax
+from minidl.optim.adagrad import plain_step as plain_adagrad
 from minidl.optim.adam import plain_step as plain_adam
+from minidl.optim.rmsprop import plain_step as plain_rmsprop
 from minidl.optim.sgd import plain_step as plain_sgd
 
 DTYPES = ("float32", "float64")
@@ -107,3 +109,29 @@ def test_steps_are_those_of_their_plain_form(dtype, size, amsgrad, decay, seed):
             results.append((p, m, v, largest))
         for a, b in zip(*results, strict=True):
             np.testing.assert_allclose(a, b, rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([1, 7, 8192, 20001]), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.1]), st.integers(0, 99)
+)
+def test_root_mean_square_steps_are_those_of_their_plain_form(dtype, size, centered, momentum, decay, seed):
+    rng = np.random.default_rng(seed)
+    p, g, a, b = (rng.uniform(-0.5, 0.5, size).astype(dtype) for _ in range(4))
+    v = 1 + rng.random(size).astype(dtype)  # more than a²
+    options = {"rate": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.8, "decay": decay}
+    forms = [
+        (optim.rmsprop_step, plain_rmsprop, (p, g, v, a if centered else None, b if momentum else None), options),
+        (optim.adagrad_step, plain_adagrad, (p, g, v), {"rate": 0.1, "eps": 1e-8, "decay": decay}),
+    ]
+    eps = 20 * np.finfo(dtype).eps
+    for kernel, plain, arrays, chosen in forms:
+        results = []
+        for step in (kernel, plain):
+            mine = [None if x is None else x.copy() for x in arrays]
+            step(*mine, **chosen)
+            np.testing.assert_array_equal(mine[1], g)
+            results.append([x for x in mine if x is not None])
+        for got, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=eps, atol=eps)

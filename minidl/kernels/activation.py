@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.jit import Kernel, contiguous, helper, kernel
-from minidl.kernels.math import TAIL, choose, erf, exp, log, normal, sigmoid, tanh, typed
+from minidl.kernels.math import TAIL, choose, distribution, erf, exp, log, normal, sigmoid, tanh, typed
 
 BLOCK = 8192  # values a task
 FEW = 2048  # values for which a kernel is not worth calling
@@ -129,7 +129,7 @@ def gelu_task(task, x, y):  # type: ignore[no-untyped-def]
     """y = x Φ(x)"""
     x, y = x[task * BLOCK :][:BLOCK], y[task * BLOCK :][:BLOCK]
     for i in range(x.size):
-        y[i] = x[i] * normal(x[i])[0]
+        y[i] = x[i] * distribution(x[i])
 
 
 @kernel(example=values(3))

@@ -62,6 +62,7 @@ def series(term: Callable[[int], float], single: int, double: int) -> Intrinsic:
 
 
 NUMBERS = typed([0.5, 1, 2, 0.25])
+HALF = typed([0.5, 1, 1.5])
 # Added to a number below 2^22 (2^51), 1.5 · 2^23 (2^52) leaves no room for a fraction: the last bits are the integer.
 MAGIC = typed([1.5 * 2**23], [1.5 * 2**52])
 # 1 / ln 2, and ln 2 in two parts, the first so short that n times it is exact.
@@ -152,6 +153,24 @@ tail_series = polynomial(
 )
 TAIL = typed([3.5, 15, 1 / math.sqrt(2 * math.pi)], [3.5, 39, 1 / math.sqrt(2 * math.pi)])
 ERFC_RANGE = typed([2, 4], [2.5, 6])
+# (Φ(x) - ½) / x in x², for |x| <= 1.5, to 1e-9; and (1 - Φ(x))^(-1/16), from there on. Both for float32 alone.
+centre_series = polynomial(
+    [0.398942274, -0.0664902683, 0.00997301001, -0.00118614301, 0.00011410449, -8.62987907e-06, 3.99591186e-07], [0.0]
+)
+root_series = polynomial(
+    [
+        1.04515529,
+        0.0493435992,
+        0.0256990237,
+        0.000740987044,
+        0.0012529318,
+        -0.000295186844,
+        6.83244902e-05,
+        -7.04160348e-06,
+        4.06893606e-07,
+    ],
+    [0.0],
+)
 
 
 def llvm_choose(parts: Any) -> Any:
@@ -294,3 +313,28 @@ def normal(x):  # type: ignore[no-untyped-def]
     e = exp(-numbers[0] * y * y)
     q = e * tail_series((y - tail[0]) / (y + tail[0]))
     return choose(x < 0, q, numbers[1] - q), e
+
+
+@helper(fastmath=ROUNDED)
+def distribution32(x):  # type: ignore[no-untyped-def]
+    """Φ(x) without an exponential: 1 - Φ falls like the 16th power of a polynomial for as long as float32 can tell.
+
+    For x >= -4 within 2.3e-6 of Φ(x) relatively; below, x Φ(x) still within 2e-7. It takes half the time of `normal`.
+    """
+    half, one, bend = HALF(x)[0], HALF(x)[1], HALF(x)[2]
+    y = abs(x)
+    p = root_series(y)
+    p = p * p
+    p = p * p
+    p = p * p
+    tail = one / (p * p)
+    return choose(y < bend, half + x * centre_series(x * x), choose(x < 0, tail, one - tail))
+
+
+@helper(fastmath=ROUNDED)
+def distribution64(x):  # type: ignore[no-untyped-def]
+    """Φ(x)"""
+    return normal(x)[0]
+
+
+distribution = Choice(distribution32, distribution64)

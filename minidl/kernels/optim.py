@@ -69,6 +69,40 @@ def sgd_step(
     )
 
 
+def rmsprop_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    v: np.ndarray,
+    a: np.ndarray | None,
+    b: np.ndarray | None,
+    *,
+    rate: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    decay: float,
+) -> None:
+    """One step in place, of g + decay · p for g.
+
+        v ← α v + (1 - α) g²      p ← p - rate · g / (√v + eps)
+
+    With `a`, the mean a ← α a + (1 - α) g, √(v - a²) takes the place of √v. With `b`, the quotient is gathered,
+    b ← momentum · b + g / (√v + eps), and p ← p - rate · b.
+    """
+    options = np.array([rate, alpha, 1 - alpha, eps, momentum, decay], p.dtype)
+    none = np.empty(0, p.dtype)
+    flat = p.reshape(-1), contiguous(g).reshape(-1), v.reshape(-1)
+    kept = none if a is None else a.reshape(-1), none if b is None else b.reshape(-1)
+    rmsprop_task(-(-p.size // BLOCK), *flat, *kept, options, work=p.size)
+
+
+def adagrad_step(p: np.ndarray, g: np.ndarray, s: np.ndarray, *, rate: float, eps: float, decay: float) -> None:
+    """One step in place, of g + decay · p for g: s ← s + g², p ← p - rate · g / (√s + eps)."""
+    options = np.array([rate, eps, decay], p.dtype)
+    flat = p.reshape(-1), contiguous(g).reshape(-1), s.reshape(-1)
+    adagrad_task(-(-p.size // BLOCK), *flat, options, work=p.size)
+
+
 def adam_example(dtype: np.dtype) -> tuple[Any, ...]:
     return 1, *(np.ones(2, dtype) for _ in range(4)), np.empty(0, dtype), np.ones(9, dtype)
 
@@ -116,3 +150,56 @@ def sgd_task(task, p, g, velocity, options, nesterov):  # type: ignore[no-untype
     else:
         for i in range(p.size):
             p[i] -= rate * (g[i] + decay * p[i])
+
+
+def rmsprop_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return 1, *(np.ones(2, dtype) for _ in range(3)), np.empty(0, dtype), np.empty(0, dtype), np.ones(6, dtype)
+
+
+@kernel(
+    example=rmsprop_example, fastmath=frozenset()
+)  # v - a² is 0 where all gradients were equal, not half a bit less
+def rmsprop_task(task, p, g, v, a, b, options):  # type: ignore[no-untyped-def]
+    """One block of values."""
+    rate, alpha, new, eps, momentum, decay = options[0], options[1], options[2], options[3], options[4], options[5]
+    p, g, v = p[task * BLOCK :][:BLOCK], g[task * BLOCK :][:BLOCK], v[task * BLOCK :][:BLOCK]
+    a, b = a[task * BLOCK :][:BLOCK], b[task * BLOCK :][:BLOCK]
+    if a.size and b.size:
+        for i in range(p.size):
+            grad = g[i] + decay * p[i]
+            v[i] = alpha * v[i] + new * grad * grad
+            a[i] = alpha * a[i] + new * grad
+            b[i] = momentum * b[i] + grad / (np.sqrt(v[i] - a[i] * a[i]) + eps)
+            p[i] -= rate * b[i]
+    elif a.size:
+        for i in range(p.size):
+            grad = g[i] + decay * p[i]
+            v[i] = alpha * v[i] + new * grad * grad
+            a[i] = alpha * a[i] + new * grad
+            p[i] -= rate * grad / (np.sqrt(v[i] - a[i] * a[i]) + eps)
+    elif b.size:
+        for i in range(p.size):
+            grad = g[i] + decay * p[i]
+            v[i] = alpha * v[i] + new * grad * grad
+            b[i] = momentum * b[i] + grad / (np.sqrt(v[i]) + eps)
+            p[i] -= rate * b[i]
+    else:
+        for i in range(p.size):
+            grad = g[i] + decay * p[i]
+            v[i] = alpha * v[i] + new * grad * grad
+            p[i] -= rate * grad / (np.sqrt(v[i]) + eps)
+
+
+def adagrad_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return 1, *(np.ones(2, dtype) for _ in range(3)), np.ones(3, dtype)
+
+
+@kernel(example=adagrad_example)
+def adagrad_task(task, p, g, s, options):  # type: ignore[no-untyped-def]
+    """One block of values."""
+    rate, eps, decay = options[0], options[1], options[2]
+    p, g, s = p[task * BLOCK :][:BLOCK], g[task * BLOCK :][:BLOCK], s[task * BLOCK :][:BLOCK]
+    for i in range(p.size):
+        grad = g[i] + decay * p[i]
+        s[i] += grad * grad
+        p[i] -= rate * grad / (np.sqrt(s[i]) + eps)

@@ -224,12 +224,12 @@ class Gelu(Primitive):
         return x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return mapped(gelu_task, x, 2) if worth(x) else x * (0.5 * (1.0 + call(Erf, x * math.sqrt(0.5))))
+        return mapped(gelu_task, x, 0.4) if worth(x) else x * (0.5 * (1.0 + call(Erf, x * math.sqrt(0.5))))
 
     def backward(self, g: Any) -> Any:
         (x,) = self.inputs
         if worth(g):
-            return mapped_gradient(gelu_gradient_task, g, x, 3)
+            return mapped_gradient(gelu_gradient_task, g, x, 1)
         phi = (call(Erf, x * math.sqrt(0.5)) + 1.0) * 0.5
         return g * (phi + x * call(Exp, x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from minidl.kernels.optim import adagrad_step, fits
 from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
 from minidl.tensor import Tensor
 
@@ -58,14 +59,13 @@ class Adagrad(Optimizer):
         lr, lr_decay, weight_decay, eps = numbers(options, "lr", "lr_decay", "weight_decay", "eps")
         (start,) = numbers(options, "initial_accumulator_value")
         t = state["step"] = state.get("step", 0) + 1
-        if weight_decay:
-            g = g + weight_decay * p
-        s, work = self.buffer(state, "sum", p, start), self.scratch(p)
+        s, rate = self.buffer(state, "sum", p, start), lr / (1 + (t - 1) * lr_decay)
+        step = adagrad_step if fits(p, s) else plain_step
+        step(p, g, s, rate=rate, eps=eps, decay=weight_decay)
 
-        s += np.multiply(g, g, out=work)
 
-        np.sqrt(s, out=work)
-        work += eps
-        np.divide(g, work, out=work)
-        work *= lr / (1 + (t - 1) * lr_decay)
-        p -= work
+def plain_step(p: np.ndarray, g: np.ndarray, s: np.ndarray, *, rate: float, eps: float, decay: float) -> None:
+    """`adagrad_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    s += g * g
+    p -= rate * g / (np.sqrt(s) + eps)

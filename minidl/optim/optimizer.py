@@ -42,7 +42,6 @@ class Optimizer:
         self.check(defaults)
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
-        self._scratch: dict[np.dtype, np.ndarray] = {}
         if isinstance(params, Tensor | dict) or not isinstance(params, Iterable):
             raise TypeError(f"{self.name}: params must be a list of Tensors or of dicts, not a {type(params).__name__}")
         groups = list(params)
@@ -132,13 +131,6 @@ class Optimizer:
         if state.get(name) is None:
             state[name] = Tensor(np.full(p.shape, value, p.dtype))
         return state[name]._array
-
-    def scratch(self, p: np.ndarray) -> np.ndarray:
-        """An array of p's shape and dtype to compute in: the same memory for all parameters."""
-        flat = self._scratch.get(p.dtype)
-        if flat is None or flat.size < p.size:
-            flat = self._scratch[p.dtype] = np.empty(p.size, p.dtype)
-        return flat[: p.size].reshape(p.shape)
 
     # State
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from minidl.kernels.optim import fits, rmsprop_step
 from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
 from minidl.tensor import Tensor
 
@@ -58,29 +59,34 @@ class RMSprop(Optimizer):
     def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
         lr, alpha, eps, weight_decay, momentum = numbers(options, "lr", "alpha", "eps", "weight_decay", "momentum")
         state["step"] = state.get("step", 0) + 1
-        if weight_decay:
-            g = g + weight_decay * p
-        v, work = self.buffer(state, "square_avg", p), self.scratch(p)
+        v = self.buffer(state, "square_avg", p)
+        a = self.buffer(state, "grad_avg", p) if options["centered"] else None
+        b = self.buffer(state, "momentum_buffer", p) if momentum else None
+        step = rmsprop_step if fits(*(x for x in (p, v, a, b) if x is not None)) else plain_step
+        step(p, g, v, a, b, rate=lr, alpha=alpha, eps=eps, momentum=momentum, decay=weight_decay)
 
-        v *= alpha
-        np.multiply(g, g, out=work)
-        work *= 1 - alpha
-        v += work
 
-        if options["centered"]:
-            a = self.buffer(state, "grad_avg", p)
-            a *= alpha
-            a += np.multiply(g, 1 - alpha, out=work)
-            np.subtract(v, np.multiply(a, a, out=work), out=work)
-            np.sqrt(work, out=work)
-        else:
-            np.sqrt(v, out=work)
-        work += eps
-        step = np.divide(g, work, out=work)
-
-        if momentum:
-            b = self.buffer(state, "momentum_buffer", p)
-            b *= momentum
-            b += step
-            step = b
-        p -= np.multiply(step, lr, out=work)
+def plain_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    v: np.ndarray,
+    a: np.ndarray | None,
+    b: np.ndarray | None,
+    *,
+    rate: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    decay: float,
+) -> None:
+    """`rmsprop_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    v[...] = alpha * v + (1 - alpha) * g * g
+    square = v
+    if a is not None:
+        a[...] = alpha * a + (1 - alpha) * g
+        square = v - a * a
+    step = g / (np.sqrt(square) + eps)
+    if b is not None:
+        step = b[...] = momentum * b + step
+    p -= rate * step
