@@ -548,12 +548,12 @@ def ignores_the_mask(self, g):
 
 @wrong("dropout", Dropout)
 def forgets_to_scale(self, g):
-    return g * (self.mask > 0)
+    return right(Dropout)(self, g) * (1 - self.p)
 
 
 @wrong("dropout", Dropout)
 def draws_another_mask(self, g):
-    return g * np.roll(self.mask, 1)
+    return Dropout(seed=self.seed + 1, p=self.p, over=self.over).forward(g)
 
 
 # Reductions, elementwise, shapes, indexing: only the finite differences know better

@@ -9,30 +9,34 @@ from typing import Any
 import numpy as np
 
 from minidl.dtypes import require_float
-from minidl.function import Primitive
+from minidl.function import Primitive, call
+from minidl.kernels import dropout as kernels
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
 
-def dropout_definition(x: Tensor, mask: np.ndarray) -> Tensor:
-    """x · mask."""
-    return x * Tensor(mask)
+def dropout_definition(x: Tensor, seed: int, p: float, over: int) -> Tensor:
+    """x · mask, where the mask is 0 with probability p, else 1 / (1 - p)."""
+    shape = x.shape[:over]
+    mask = kernels.kept(seed, p, math.prod(shape)).astype(x.dtype) * (1 / (1 - p) if p < 1 else 0)
+    return x * Tensor(mask.reshape(shape + (1,) * (x.ndim - over)))
 
 
 class Dropout(Primitive):
-    """y = x · mask, where the mask is 0 with probability p, else 1 / (1 - p).
+    """y = x · mask, with a mask that follows from a seed; its first `over` dimensions are x's, the others 1.
 
-    Forward multiplied by a constant, so backward multiplies by the same: gx = g · mask.
+    Forward multiplied by a constant, so backward multiplies by the same: gx = g · mask, which is dropout of g by the
+    same seed. Neither keeps a mask.
     """
 
     definition = staticmethod(dropout_definition)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return x * self.mask
+        return kernels.dropout(x, self.seed, self.p, max(math.prod(x.shape[self.over :]), 1))
 
     def backward(self, g: Any) -> Any:
-        return g * self.mask
+        return call(Dropout, g, **self.options)
 
 
 def masked(name: str, input: Tensor, p: float, training: bool, generator: Generator | None, over: int) -> Tensor:
@@ -43,10 +47,8 @@ def masked(name: str, input: Tensor, p: float, training: bool, generator: Genera
         raise ValueError(f"{name}: p must be a probability in 0..1, but is {p}")
     if not training or p == 0:
         return input * 1.0
-    shape = input.shape[:over] + (1,) * (input.ndim - over)
-    kept = stream(generator).random(shape, np.float32) >= p
-    mask = kept.astype(input.dtype) * (1 / (1 - p) if p < 1 else 0)
-    return run(Dropout(mask=mask), input)
+    seed = int(stream(generator).integers(kernels.SEEDS))
+    return run(Dropout(seed=seed, p=float(p), over=over), input)
 
 
 def dropout_samples(rng: np.random.Generator) -> Iterator[Sample]:
