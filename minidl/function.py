@@ -291,6 +291,15 @@ class TensorTools:
         raise NotImplementedError
 
 
+def needs_of(parents: list[Function | None]) -> tuple[bool, ...]:
+    """For each input, whether a gradient flows to it; written out for one and two, which nearly all operations have."""
+    if len(parents) == 1:
+        return (parents[0] is not None,)
+    if len(parents) == 2:
+        return parents[0] is not None, parents[1] is not None
+    return tuple([parent is not None for parent in parents])
+
+
 def call(function: type[Function], *inputs: Any, **options: Any) -> Any:
     """Run a Function on whatever it is given: arrays give arrays, a Tensor among the inputs gives Tensors.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.dtypes import as_array, as_dtype
-from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, clock
+from minidl.function import Function, Identity, Leaf, Output, TensorTools, Version, clock, needs_of
 from minidl.hooks import RemovableHandle
 from minidl.mode import Switch, mode
 from minidl.operators import Arithmetic, Comparison, Indexing, InPlace, Reductions, Shapes, Ufuncs
@@ -219,7 +219,6 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
         Inputs may also be ndarrays (constants that nobody changes) or None (left out). Returns a Tensor or a tuple of
         them. What forward returns is a new array or a view of an input, not the input itself.
         """
-        # Some hundred nanoseconds of every operation on a small array go by in here, hence few calls and one loop.
         arrays: list[np.ndarray | None] = []
         parents: list[Function | None] = []
         versions: list[Version | None] = []
@@ -236,7 +235,7 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             node.needs = needs_of(parents)
             recorded = True in node.needs
         else:
-            node.needs, recorded = NO * len(arrays), False
+            node.needs, recorded = (False,) * len(arrays), False
         node.recorded = clock.now
         if node.quiet:
             with np.errstate(all="ignore"):  # infinities and NaN are results, as everywhere in deep learning
@@ -248,23 +247,15 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             if node.keeps_inputs:
                 node.inputs = tuple(arrays)
                 node.watch(versions, arrays)
-        if type(result) is not ndarray:
+        if type(result) is not np.ndarray:
             if type(result) is tuple:
                 return several(node, result, recorded)
             result = np.asarray(result)
-        t = new(Tensor)
-        t._array = result
-        t._retained = False
-        t.grad = None
-        t._version = version = Version() if result.base is None else shared_version(result, inputs)
-        if recorded:
-            t._node = node
-            if node.keeps_output:
-                node.output = result
-                node.watch([version], [result])
-        else:
-            t._node = None
-        return t
+        version = Version() if result.base is None else shared_version(result, inputs)
+        if recorded and node.keeps_output:
+            node.output = result
+            node.watch([version], [result])
+        return from_result(result, node if recorded else None, version)
 
     @staticmethod
     def _constant(array: np.ndarray, node: Function | None = None) -> Tensor:
@@ -293,23 +284,12 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
             return from_result(self._array.astype(dtype), None, Version())
 
 
-NO = (False,)
-new, ndarray = object.__new__, np.ndarray
 apply = Tensor._apply
-
-
-def needs_of(parents: list[Function | None]) -> tuple[bool, ...]:
-    """For each input, whether a gradient flows to it; written out for one and two, which nearly all operations have."""
-    if len(parents) == 1:
-        return (parents[0] is not None,)
-    if len(parents) == 2:
-        return parents[0] is not None, parents[1] is not None
-    return tuple([parent is not None for parent in parents])
 
 
 def from_result(array: np.ndarray, node: Function | None, version: Version) -> Tensor:
     """A Tensor made of its parts, without the checks of the constructor."""
-    t = new(Tensor)
+    t = object.__new__(Tensor)
     t._array = array
     t._node = node
     t._version = version

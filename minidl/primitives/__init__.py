@@ -1,11 +1,10 @@
 """The atoms of every definition: some forty array primitives, each with its rule."""
 
+from minidl.primitives.copies import Cast, Clone
 from minidl.primitives.elementwise import (
     Abs,
     Add,
-    Cast,
     Clip,
-    Clone,
     Cos,
     Div,
     Erf,

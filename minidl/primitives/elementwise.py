@@ -378,27 +378,6 @@ class Where(Binary):
         return call(Where, np.zeros((), g.dtype), g, condition=self.condition)
 
 
-class Cast(Primitive):
-    """The same values in another floating dtype; the gradient is cast back."""
-
-    def forward(self, a: Any) -> Any:
-        self.source = a.dtype
-        return a.astype(self.dtype)
-
-    def backward(self, g: Any) -> Any:
-        return call(Cast, g, dtype=self.source)
-
-
-class Clone(Primitive):
-    """The same values in memory of its own."""
-
-    def forward(self, a: Any) -> Any:
-        return a.copy()
-
-    def backward(self, g: Any) -> Any:
-        return g
-
-
 def where(condition: Any, a: Any, b: Any) -> Any:
     """`np.where` for arrays and Tensors alike; numbers take the other branch's dtype."""
     dtype = b.dtype if isinstance(a, (int, float)) else a.dtype
