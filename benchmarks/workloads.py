@@ -211,7 +211,8 @@ def graph(nodes: int, side: int) -> Operation:
 def recurrent(kind: str, N: int, T: int, I: int, H: int, packed: bool = False, **options: Any) -> Step:
     """A recurrent layer over sequences of T steps, or of 10 to T packed: forward and backward."""
     gates = {"LSTM": 4, "GRU": 3}[kind]
-    lengths = np.random.default_rng(0).integers(10, T + 1, N) if packed else np.full(N, T)
+    # The longest first: libraries that sort them differ in how they order sequences of one length, and so in the rows.
+    lengths = -np.sort(-np.random.default_rng(0).integers(10, T + 1, N)) if packed else np.full(N, T)
     stack = options.get("num_layers", 1), 1 + options.get("bidirectional", False)
     inputs = I + (stack[0] - 1) * stack[1] * H  # of all layers
     flops = 2.0 * int(lengths.sum()) * gates * H * (inputs + stack[0] * H) * stack[1]
@@ -223,7 +224,7 @@ def recurrent(kind: str, N: int, T: int, I: int, H: int, packed: bool = False, *
         layer.load_state_dict({key: 0.3 * value for key, value in state.items()})  # larger ones make it chaotic
         x: Any = lib.tensor(rng.standard_normal((N, T, I), np.float32))
         if packed:
-            x = lib.nn.utils.rnn.pack_padded_sequence(x, lengths.tolist(), batch_first=True, enforce_sorted=False)
+            x = lib.nn.utils.rnn.pack_padded_sequence(x, lengths.tolist(), batch_first=True)
         shape = (int(lengths.sum()),) if packed else (N, T)
         g = lib.tensor(rng.standard_normal((*shape, stack[1] * H), np.float32))
 

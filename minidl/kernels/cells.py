@@ -99,7 +99,7 @@ def cell_backward(kind, gates, before, extra_before, h, extra, dh, dc, dgates, d
     dh and dc become what goes directly to the state before; through W_hh more is to come. The two outputs are one
     array except in a GRU, whose r comes between n and W_hn h. `spare` is a row of scratch.
     """
-    H, one, zero = h.size, CONSTANTS(h[0])[1], CONSTANTS(h[0])[0]
+    H, one, zero = dh.size, CONSTANTS(dh[0])[1], CONSTANTS(dh[0])[0]
     if kind == LSTM:
         i, f, g, o = gates[:H], gates[H:][:H], gates[2 * H :][:H], gates[3 * H :]
         for j in range(H):

@@ -66,7 +66,9 @@ class Compiled:
 class Helper(Compiled):
     """A function that kernels call. Called from elsewhere, it runs in plain Python."""
 
-    inline = True  # a call in a loop would keep it from being vectorised
+    def __init__(self, function: Callable[..., Any], fastmath: frozenset[str], inline: bool) -> None:
+        super().__init__(function, fastmath)
+        self.inline = inline
 
     def __call__(self, *args: Any) -> Any:
         return self.function(*args)
@@ -219,10 +221,15 @@ def kernel(
     return lambda function: Kernel(function, fastmath, example)
 
 
-def helper(*, fastmath: frozenset[str] = FASTMATH) -> Callable[[Callable[..., Any]], Helper]:
-    """Mark a function that kernels call. It keeps its own `fastmath` wherever it is called from."""
+def helper(*, fastmath: frozenset[str] = FASTMATH, inline: bool = True) -> Callable[[Callable[..., Any]], Helper]:
+    """Mark a function that kernels call. It keeps its own `fastmath` wherever it is called from.
+
+    Args:
+        inline: copy it to where it is called: a call in a loop would keep that from being vectorised. What has loops
+            of its own may as well be compiled once and called.
+    """
     checked(fastmath)
-    return lambda function: Helper(function, fastmath)
+    return lambda function: Helper(function, fastmath, inline)
 
 
 def checked(fastmath: frozenset[str]) -> None:

@@ -1,13 +1,16 @@
 """A recurrent layer over whole sequences: no Python, and no other thread, between two time steps.
 
 Sequences of a batch do not know each other, so a thread takes every second (third, ...) sequence from the first time
-step to the last. For each step it multiplies the states of its sequences with W_hh, on the register tile, and applies
-the cell. The tile's rows are sequences, wherever their last states lie (a table says where), and its columns are rows
-of W_hh, which each thread packs once for itself: they then lie in the cache next to it.
+step to the last. For each step it multiplies the states of its sequences with W_hh and applies the cell. W_hh each
+thread packs once for itself, so that it lies in the cache next to it; the states of its sequences, too, have a place
+of their own, one beside the other.
 
 The rows of the data are packed: those of time step 0 for all sequences, then those of step 1, and so on. Longer
 sequences come first, so at every step the first `sizes[t]` sequences are alive and nothing else is computed. What is
 kept for backward is as long as the data; states have N rows more, in front: those before the first step.
+
+An LSTM may have a projection: what the cell gives, m = o ⊙ tanh c, is not the state, but h = W_hr m is, which has P
+values instead of H. Without one, P is H and W_hr empty.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.cells import GATES, GRU, LSTM, cell_backward, cell_forward
-from minidl.kernels.gemm import pack_panel_columns
+from minidl.kernels.few_rows import aligned, multiply_rows, pack
 from minidl.kernels.jit import contiguous, helper, kernel
-from minidl.kernels.simd import set_tile, tile_columns, tile_rows
+from minidl.kernels.simd import at
 from minidl.kernels.threads import get_num_threads
+
+GAP = 16  # between rows of scratch: at a distance of 4 KiB they would compete for the same few places in the cache
 
 
 def forward(
@@ -28,6 +33,7 @@ def forward(
     gates: np.ndarray,
     states: list[np.ndarray],
     w: np.ndarray,
+    w_hr: np.ndarray,
     bias: np.ndarray,
     sizes: np.ndarray,
     reverse: bool,
@@ -37,26 +43,27 @@ def forward(
     Args:
         kind: of the cell.
         gates: (total, G · H), what the input contributes to each gate's sum; activated in place.
-        states: the first states: h (N, H), and for an LSTM c.
-        w: W_hh (G · H, H).
+        states: the first states: h (N, P), and for an LSTM c (N, H).
+        w: W_hh (G · H, P). w_hr: W_hr (P, H) of a projection, or empty.
         bias: b_hn (H,) for a GRU.
         sizes: (T,), how many sequences are alive at each step; never more than the step before.
         reverse: from the last step to the first.
 
     Returns:
-        h (N + total, H) and, for an LSTM, c; for a GRU, W_hn h + b_hn, whose first N rows mean nothing.
+        h (N + total, P); for an LSTM, c (N + total, H), for a GRU, W_hn h + b_hn, whose first N rows mean nothing; with
+        a projection, m (total, H).
     """
-    (N, H), total = states[0].shape, len(gates)
-    kept = [np.empty((N + total, H), gates.dtype) for _ in range(1 + (kind in (LSTM, GRU)))]
+    (N, P), H, total = states[0].shape, gates.shape[1] // GATES[kind], len(gates)
+    kept = [np.empty((N + total, width), gates.dtype) for width in (P, H)[: 1 + (kind in (LSTM, GRU))]]
     for array, first in zip(kept, states, strict=False):
         array[:N] = first
+    if w_hr.size:
+        kept.append(np.empty((total, H), gates.dtype))
     if total and H:
-        tasks, work = split(kind, N, total, H)
-        h, extra = kept[0].reshape(-1), kept[-1].reshape(-1)
-        w, bias = contiguous(w).reshape(-1), contiguous(bias)
-        recurrent_forward(
-            tasks, tasks, kind, gates.reshape(-1), h, extra, w, bias, sizes, N, H, reverse, work=work
-        )  # fmt: skip
+        tasks, work = split(kind, N, total, H, P)
+        flat = [a.reshape(-1) for a in (gates, kept[0], kept[min(1, len(kept) - 1)], kept[-1])]
+        weights = [contiguous(a).reshape(-1) for a in (w, w_hr, bias)]
+        recurrent_forward(tasks, tasks, kind, *flat, *weights, sizes, N, H, P, reverse, work=work)
     return kept
 
 
@@ -65,148 +72,162 @@ def backward(
     gates: np.ndarray,
     kept: list[np.ndarray],
     w: np.ndarray,
+    w_hr: np.ndarray,
     sizes: np.ndarray,
     reverse: bool,
     g: np.ndarray,
     dstates: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
     """Backpropagation through time.
 
     Args:
-        kind, w, sizes, reverse: as in forward. gates, kept: as it left them.
-        g: (total, H), the gradients of all h.
-        dstates: those of the last states, (N, H) each.
+        kind, w, w_hr, sizes, reverse: as in forward. gates, kept: as it left them.
+        g: (total, P), the gradients of all h.
+        dstates: those of the last states, (N, P) and (N, H).
 
     Returns:
         The gradients of the gates' sums, (total, G · H): for the input's part, and for W_hh h (the same array except
-        for a GRU); and of the first states.
+        for a GRU); with a projection, what has come together for each h, (total, P), else nothing of use; and of the
+        first states.
     """
-    total, H = g.shape
-    N = len(kept[0]) - total
+    total, P = g.shape
+    N, H = len(kept[0]) - total, gates.shape[1] // GATES[kind]
     dstates = [np.array(d, order="C") for d in dstates]
     dgates = np.empty_like(gates)
     dhidden = np.empty_like(gates) if kind == GRU else dgates
+    dh = np.empty_like(g, order="C") if w_hr.size else dgates
     if total and H:
-        tasks, work = split(kind, N, total, H)
-        flat = [a.reshape(-1) for a in (gates, kept[0], kept[-1], contiguous(w))]
-        grads = [a.reshape(-1) for a in (contiguous(g), dstates[0], dstates[-1], dgates, dhidden)]
-        recurrent_backward(tasks, tasks, kind, *flat, *grads, sizes, N, H, reverse, work=work)
-    return dgates, dhidden, dstates
+        tasks, work = split(kind, N, total, H, P)
+        extra = kept[min(1, len(kept) - 1)]
+        flat = [a.reshape(-1) for a in (gates, kept[0], extra, contiguous(w), contiguous(w_hr))]
+        grads = [a.reshape(-1) for a in (contiguous(g), dstates[0], dstates[-1], dgates, dhidden, dh)]
+        recurrent_backward(tasks, tasks, kind, *flat, *grads, sizes, N, H, P, reverse, work=work)
+    return dgates, dhidden, dh, dstates
 
 
-def split(kind: int, N: int, total: int, H: int) -> tuple[int, float]:
+def split(kind: int, N: int, total: int, H: int, P: int) -> tuple[int, float]:
     """How many tasks the sequences are split into, and the work in nanoseconds."""
-    work = total * H * GATES[kind] * (H / 40 + 1)
+    work = total * H * GATES[kind] * (P / 40 + 1)
     return min(N, get_num_threads()), work
 
 
 def forward_example(dtype: np.dtype) -> tuple[Any, ...]:
     ones = lambda n: np.ones(n, dtype)  # noqa: E731
-    return 1, 1, LSTM, ones(16), ones(8), ones(8), ones(32), ones(2), np.array([2], np.int64), 2, 2, False
+    arrays = [ones(n) for n in (16, 8, 8, 8, 16, 0, 2)]
+    return 1, 1, LSTM, *arrays, np.array([2], np.int64), 2, 2, 2, False
 
 
 @kernel(example=forward_example)
-def recurrent_forward(task, tasks, kind, gates, h, extra, w, bias, sizes, N, H, reverse):  # type: ignore[no-untyped-def]
+def recurrent_forward(task, tasks, kind, gates, h, extra, m, w, w_hr, bias, sizes, N, H, P, reverse):  # type: ignore[no-untyped-def]
     """All steps of the sequences task, task + tasks, task + 2 tasks, ..."""
-    rows, columns = tile_rows(h), tile_columns(h)
-    width = w.size // H
-    panels = (width + columns - 1) // columns
-    packed = np.empty(panels * columns * H, h.dtype)  # W_hhᵀ: depth H, G · H columns
-    for p in range(panels):
-        j = p * columns
-        pack_panel_columns(w[j * H :], packed[j * H :], min(columns, width - j), H, 1, H)
+    width, projected = w.size // P, w_hr.size > 0
+    packed = pack(w, P, width, 1, P)  # W_hhᵀ
+    packed_hr = pack(w_hr, H, P if projected else 0, 1, H)  # W_hrᵀ
     mine = (N - task + tasks - 1) // tasks
-    groups = (mine + rows - 1) // rows
-    wide = panels * columns
-    sums = np.empty(groups * rows * wide, h.dtype)
-    sources, starts = np.empty(groups * rows, np.int64), np.empty(groups * rows, np.int64)
-    steps, packed_steps = np.arange(H), np.arange(H) * columns
+    wide, wide_hr = packed.size // P, packed_hr.size // H
+    sums, outs = aligned(mine * wide, h), aligned(mine * wide_hr, h)
+    step, step_hr = P + GAP, H + GAP
+    last, cell = aligned(mine * step, h), aligned(mine * step_hr if projected else 0, h)  # states; m of this step
+    for i in range(mine):
+        copy(last[i * step :], h[(task + i * tasks) * P :], P)
+    source = np.empty(mine, np.int64)
     at_step = row_of_step(sizes)
     for s in range(sizes.size):
         t = sizes.size - 1 - s if reverse else s
         alive = (sizes[t] - task + tasks - 1) // tasks  # of mine
         if alive <= 0:
             continue
-        find_states(sources, alive, task, tasks, sizes, at_step, t, s, N, reverse)
-        for i in range(groups * rows):
-            starts[i] = sources[min(i, alive - 1)] * H
-        for p in range(panels):
-            for i in range(0, alive, rows):
-                set_tile(
-                    h,
-                    starts[i:],
-                    steps,
-                    packed,
-                    p * columns * H,
-                    packed_steps,
-                    0,
-                    H,
-                    sums,
-                    i * wide + p * columns,
-                    wide,
-                )
+        find_states(source, alive, task, tasks, sizes, at_step, t, s, N, reverse)
+        multiply_rows(last, step, alive, P, packed, sums)
         for i in range(alive):
             row = at_step[t] + task + i * tasks
-            before, here = sources[i] * H, (N + row) * H
+            here = N + row
+            out = m[row * H :][:H] if projected else h[here * H :][:H]
             cell_forward(
                 kind, gates[row * width :][:width], sums[i * wide :][:width], bias,
-                h[before:][:H], extra[before:][:H], h[here:][:H], extra[here:][:H],
+                last[i * step :][:P], extra[source[i] * H :][:H], out, extra[here * H :][:H],
             )  # fmt: skip
+            copy(cell[i * step_hr :] if projected else last[i * step :], out, H)
+        if projected:
+            multiply_rows(cell, step_hr, alive, H, packed_hr, outs)
+            for i in range(alive):
+                copy(h[(N + at_step[t] + task + i * tasks) * P :], outs[i * wide_hr :], P)
+                copy(last[i * step :], outs[i * wide_hr :], P)
 
 
 def backward_example(dtype: np.dtype) -> tuple[Any, ...]:
     ones = lambda n: np.ones(n, dtype)  # noqa: E731
-    arrays = [ones(n) for n in (16, 8, 8, 32, 4, 4, 4, 16, 16)]
-    return 1, 1, LSTM, *arrays, np.array([2], np.int64), 2, 2, False
+    arrays = [ones(n) for n in (16, 8, 8, 16, 0, 4, 4, 4, 16, 16, 16)]
+    return 1, 1, LSTM, *arrays, np.array([2], np.int64), 2, 2, 2, False
 
 
 @kernel(example=backward_example)
-def recurrent_backward(task, tasks, kind, gates, h, extra, w, g, dh, dc, dgates, dhidden, sizes, N, H, reverse):  # type: ignore[no-untyped-def]
+def recurrent_backward(
+    task, tasks, kind, gates, h, extra, w, w_hr, g, dh, dc, dgates, dhidden, dprojected, sizes, N, H, P, reverse
+):  # type: ignore[no-untyped-def]  # fmt: skip
     """The same steps in the opposite order: dh of a sequence is carried from each step to the one before."""
-    rows, columns = tile_rows(h), tile_columns(h)
-    width = w.size // H
-    panels = (H + columns - 1) // columns
-    packed = np.empty(panels * columns * width, h.dtype)  # W_hh: depth G · H, H columns
-    for p in range(panels):
-        j = p * columns
-        pack_panel_columns(w[j:], packed[j * width :], min(columns, H - j), width, H, 1)
+    width, projected = w.size // P, w_hr.size > 0
+    packed = pack(w, width, P, P, 1)  # W_hh
+    packed_hr = pack(w_hr, P, H if projected else 0, H, 1)  # W_hr
     mine = (N - task + tasks - 1) // tasks
-    groups = (mine + rows - 1) // rows
-    wide = panels * columns
-    sums = np.empty(groups * rows * wide, h.dtype)
-    sources, starts = np.empty(groups * rows, np.int64), np.empty(groups * rows, np.int64)
-    steps, packed_steps = np.arange(width), np.arange(width) * columns
-    spare = np.empty(H, h.dtype)
+    wide, wide_hr = packed.size // width, packed_hr.size // P
+    sums, outs = aligned(mine * wide, h), aligned(mine * wide_hr, h)
+    step, step_hr = width + GAP, P + GAP
+    left, left_hr = aligned(mine * step, h), aligned(mine * step_hr if projected else 0, h)
+    source = np.empty(mine, np.int64)
+    spare = aligned(H, h)
     at_step = row_of_step(sizes)
     for s in range(sizes.size - 1, -1, -1):
         t = sizes.size - 1 - s if reverse else s
         alive = (sizes[t] - task + tasks - 1) // tasks
         if alive <= 0:
             continue
-        find_states(sources, alive, task, tasks, sizes, at_step, t, s, N, reverse)
+        find_states(source, alive, task, tasks, sizes, at_step, t, s, N, reverse)
+        for i in range(alive):
+            n = task + i * tasks
+            add(dh[n * P :], g[(at_step[t] + n) * P :], P)
+        if projected:  # forward did h = W_hr m, so m gets W_hrᵀ times the gradient; nothing of it passes by
+            for i in range(alive):
+                n = task + i * tasks
+                copy(dprojected[(at_step[t] + n) * P :], dh[n * P :], P)
+                copy(left_hr[i * step_hr :], dh[n * P :], P)
+                clear(dh[n * P :], P)
+            multiply_rows(left_hr, step_hr, alive, P, packed_hr, outs)
         for i in range(alive):
             n = task + i * tasks
             row = at_step[t] + n
-            before, here = sources[i] * H, (N + row) * H
-            dhn, gn = dh[n * H :][:H], g[row * H :][:H]
-            for j in range(H):
-                dhn[j] += gn[j]
+            before, here = source[i], N + row
+            dout = outs[i * wide_hr :][:H] if projected else dh[n * H :][:H]
+            into = dhidden[row * width :][:width]
             cell_backward(
-                kind, gates[row * width :][:width], h[before:][:H], extra[before:][:H], h[here:][:H], extra[here:][:H],
-                dhn, dc[n * H :][:H], dgates[row * width :][:width], dhidden[row * width :][:width], spare,
+                kind, gates[row * width :][:width], h[before * P :][:P], extra[before * H :][:H], h[here * P :][:P],
+                extra[here * H :][:H], dout, dc[n * H :][:H], dgates[row * width :][:width], into, spare,
             )  # fmt: skip
-        for i in range(groups * rows):
-            starts[i] = (at_step[t] + task + min(i, alive - 1) * tasks) * width
-        for p in range(panels):
-            for i in range(0, alive, rows):
-                set_tile(
-                    dhidden, starts[i:], steps, packed, p * columns * width, packed_steps, 0, width,
-                    sums, i * wide + p * columns, wide,
-                )  # fmt: skip
+            copy(left[i * step :], into, width)
+        multiply_rows(left, step, alive, width, packed, sums)
         for i in range(alive):  # forward did W_hh h, so the state before gets W_hhᵀ times the gradient
-            dhn, sum_n = dh[(task + i * tasks) * H :][:H], sums[i * wide :][:H]
-            for j in range(H):
-                dhn[j] += sum_n[j]
+            add(dh[(task + i * tasks) * P :], sums[i * wide :], P)
+
+
+@helper()
+def copy(to, values, count):  # type: ignore[no-untyped-def]
+    """to[:count] = values[:count]"""
+    for j in range(count):
+        to[at(j)] = values[at(j)]
+
+
+@helper()
+def add(to, values, count):  # type: ignore[no-untyped-def]
+    """to[:count] += values[:count]"""
+    for j in range(count):
+        to[at(j)] += values[at(j)]
+
+
+@helper()
+def clear(to, count):  # type: ignore[no-untyped-def]
+    """to[:count] = 0"""
+    for j in range(count):
+        to[at(j)] = 0
 
 
 @helper()

@@ -17,7 +17,6 @@ from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
 from minidl.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from minidl.ops.recurrent import projected_lstm
 from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply
 
@@ -131,13 +130,9 @@ class RNNBase(Module):
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 first = [s[layer * (1 + self.bidirectional) + direction] for s in states]
-                names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *(["weight_hr"] if self.proj_size else []))
                 weights = [getattr(self, kind + suffix, None) for kind in names]
-                if self.proj_size:
-                    weights.append(getattr(self, "weight_hr" + suffix))
-                    y, *new = projected_lstm(x, *first, *weights, sizes=sizes, reverse=direction == 1)
-                else:
-                    y, *new = self._operation()(x, *first, *weights, batch_sizes=sizes, reverse=direction == 1)
+                y, *new = self._operation()(x, *first, *weights, batch_sizes=sizes, reverse=direction == 1)
                 outputs.append(y)
                 last.append(tuple(new))
             x = outputs[0] if len(outputs) == 1 else apply(Cat(axis=1), *outputs)

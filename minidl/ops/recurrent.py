@@ -16,9 +16,9 @@ import numpy as np
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import recurrent as kernels
+from minidl.kernels.cells import GATES, RELU, TANH
 from minidl.kernels.cells import GRU as GRU_CELL
 from minidl.kernels.cells import LSTM as LSTM_CELL
-from minidl.kernels.cells import RELU, TANH
 from minidl.kernels.gemm import matmul
 from minidl.ops.cells import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from minidl.ops.linear import linear_definition
@@ -73,43 +73,71 @@ class Recurrent(Function):
     """
 
     kind: int
+    states: int
     keeps_output = False
 
-    def through(self, x: np.ndarray, states: list[np.ndarray], weights: Arrays) -> tuple[np.ndarray, ...]:
+    def through(self, x: np.ndarray, states: list[np.ndarray], *weights: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Outputs and last states."""
-        w_ih, w_hh, b_ih, b_hh = weights
-        H = w_hh.shape[1]
-        bias, b_hn = b_ih, np.zeros(H, x.dtype)
+        w_ih, w_hh, b_ih, b_hh, w_hr = self.all(weights)
+        bias, b_hn = b_ih, None
         if b_hh is not None and self.kind == GRU_CELL:  # r comes between W_hn h + b_hn and the sum
+            H = w_hh.shape[1]
             bias, b_hn = np.concatenate([b_ih[: 2 * H] + b_hh[: 2 * H], b_ih[2 * H :]]), b_hh[2 * H :]
         elif b_hh is not None:
             bias = b_ih + b_hh
+        b_hn = np.zeros(len(w_hh) // GATES[self.kind], x.dtype) if b_hn is None else b_hn
         sizes, _, last = places(self.sizes, self.reverse)
         self.gates = matmul(x, w_ih.T, bias)
-        self.kept = kernels.forward(self.kind, self.gates, states, w_hh, b_hn, sizes, self.reverse)
+        self.kept = kernels.forward(self.kind, self.gates, states, w_hh, w_hr, b_hn, sizes, self.reverse)
         N = len(last)
         return (self.kept[0][N:].copy(), *[kept[last] for kept, _ in zip(self.kept, states, strict=False)])
 
-    def back(self, grads: tuple[np.ndarray, ...]) -> tuple[list[np.ndarray | None], ...]:
-        """Gradients of x, of the first states and of the weights."""
-        x, w_ih, w_hh = self.inputs[0], *self.inputs[-4:-2]
+    def backward(self, g: np.ndarray, *dstates: np.ndarray) -> Arrays:
+        x, w_ih, w_hh, _, _, w_hr = self.inputs[0], *self.all(self.inputs[1 + self.states :])
         sizes, before, _ = places(self.sizes, self.reverse)
-        g, *dstates = grads
-        da, da_hidden, dstates = kernels.backward(
-            self.kind, self.gates, self.kept, w_hh, sizes, self.reverse, g, dstates
+        da, da_hidden, dh, gstates = kernels.backward(
+            self.kind, self.gates, self.kept, w_hh, w_hr, sizes, self.reverse, g, list(dstates)
         )
-        needs = self.needs[-4:]
-        gx = matmul(da, w_ih) if self.needs[0] else None
-        gw_ih = matmul(da.T, x) if needs[0] else None
-        gw_hh = matmul(da_hidden.T, self.kept[0][before]) if needs[1] else None
-        gb_ih = da.sum(0) if needs[2] else None
-        gb_hh = da_hidden.sum(0) if needs[3] else None
-        return [gx], dstates, [gw_ih, gw_hh, gb_ih, gb_hh]
+        needs_x, (needs_ih, needs_hh, *needs_bias) = self.needs[0], self.needs[1 + self.states :]
+        gx = matmul(da, w_ih) if needs_x else None
+        gw_ih = gw_hh = gb_ih = gb_hh = None
+        h = rows_at(self.kept[0], before) if needs_hh else None  # h_{t-1}
+        if needs_ih and needs_hh and da is da_hidden:  # both at once: daᵀ is large, and has to be turned
+            gw_ih, gw_hh = np.split(matmul(da.T, np.concatenate([x, h], axis=1)), [x.shape[1]], axis=1)
+        else:
+            gw_ih = matmul(da.T, x) if needs_ih else None
+            gw_hh = matmul(da_hidden.T, h) if needs_hh else None
+        if any(needs_bias[:2]):
+            gb_ih = da.sum(0)
+            gb_hh = gb_ih.copy() if da is da_hidden else da_hidden.sum(0)
+        gw_hr = matmul(dh.T, self.kept[2]) if w_hr.size else None  # forward did h = W_hr m
+        return (gx, *gstates, gw_ih, gw_hh, gb_ih, gb_hh, gw_hr)[: len(self.inputs)]
+
+    def all(self, weights: Arrays) -> Any:
+        """W_ih, W_hh, b_ih, b_hh and W_hr, which is empty if there is none."""
+        w_hr = weights[4] if len(weights) > 4 else None
+        return (*weights[:4], np.empty((0, 0), weights[0].dtype) if w_hr is None else w_hr)
 
 
-def lstm_definition(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
-    """Step by step, the cell of the textbook."""
-    return unrolled(lambda x, h, c: lstm_cell(x, h, c, *weights), x, [h, c], sizes, reverse)
+def rows_at(states: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """states[places], without a copy where these rows follow each other."""
+    first, last = places[0], places[-1]
+    if last - first == len(places) - 1 and (np.diff(places) == 1).all():
+        return states[first : last + 1]
+    return states.take(places, axis=0)
+
+
+def lstm_definition(
+    x: Tensor, h: Tensor, c: Tensor, *weights: Tensor | None, sizes: Any, reverse: bool
+) -> tuple[Tensor, ...]:
+    """Step by step, the cell of the textbook, and the projection if there is one."""
+    *weights, w_hr = weights
+
+    def cell(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = lstm_cell(x, h, c, *weights)
+        return h if w_hr is None else linear_definition(h, w_hr, None), c
+
+    return unrolled(cell, x, [h, c], sizes, reverse)
 
 
 def gru_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
@@ -141,17 +169,19 @@ class Lstm(Recurrent):
         dc' = dc ⊙ f              dh' = W_hhᵀ da
 
     That c' gets dc times f alone, no matrix, is why an LSTM remembers.
+
+    With a projection (H. Sak et al., 2014) what is above called h is m, and forward went on with h = W_hr m. So dm =
+    W_hrᵀ dh stands in the place of dh above, where dh is the sum of what arrives, dW_hr = Σ_t dh_t m_tᵀ, and W_hhᵀ da
+    goes to h' as before.
     """
 
-    kind = LSTM_CELL
+    kind, states = LSTM_CELL, 2
     definition = staticmethod(lstm_definition)
 
-    def forward(self, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple[np.ndarray, ...]:
-        return self.through(x, [h, c], (w_ih, w_hh, b_ih, b_hh))
-
-    def backward(self, *grads: np.ndarray) -> Arrays:
-        gx, states, weights = self.back(grads)
-        return (*gx, *states, *weights)
+    def forward(
+        self, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any = None
+    ) -> tuple[np.ndarray, ...]:
+        return self.through(x, [h, c], w_ih, w_hh, b_ih, b_hh, w_hr)
 
 
 class Gru(Recurrent):
@@ -169,15 +199,11 @@ class Gru(Recurrent):
     The input's part gets (da_r, da_z, da_n), that of h' (da_r, da_z, dm).
     """
 
-    kind = GRU_CELL
+    kind, states = GRU_CELL, 1
     definition = staticmethod(gru_definition)
 
     def forward(self, x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple[np.ndarray, ...]:
-        return self.through(x, [h], (w_ih, w_hh, b_ih, b_hh))
-
-    def backward(self, *grads: np.ndarray) -> Arrays:
-        gx, states, weights = self.back(grads)
-        return (*gx, *states, *weights)
+        return self.through(x, [h], w_ih, w_hh, b_ih, b_hh)
 
 
 class RnnTanh(Gru):
@@ -195,19 +221,6 @@ class RnnRelu(Gru):
 
     kind = RELU
     definition = staticmethod(rnn_relu_definition)
-
-
-def projected_lstm(
-    x: Tensor, h: Tensor, c: Tensor, *weights: Tensor | None, sizes: tuple[int, ...], reverse: bool
-) -> tuple[Tensor, ...]:
-    """An LSTM whose h is W_hr (o ⊙ tanh c), shorter than c (H. Sak et al., 2014): the definition, step by step."""
-    *weights, w_hr = weights
-
-    def cell(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        h, c = lstm_cell(x, h, c, *weights)
-        return linear_definition(h, w_hr, None), c
-
-    return unrolled(cell, x, [h, c], sizes, reverse)
 
 
 def layer(
@@ -230,21 +243,25 @@ def layer(
     sizes = (input.shape[1],) * input.shape[0] if padded else checked_sizes(name, batch_sizes, input.shape[0])
     if not sizes:
         raise ValueError(f"{name}: the sequences have no time steps: input {input.shape}")
-    H = weights["weight_hh"].shape[-1]
-    expected = dict.fromkeys(states, (sizes[0], H))
-    expected |= {"weight_ih": (gates * H, input.shape[-1]), "weight_hh": (gates * H, H)}
+    w_hr = weights.get("weight_hr")
+    P = weights["weight_hh"].shape[-1]
+    H = P if w_hr is None else w_hr.shape[-1]
+    expected = {"h": (sizes[0], P), "c": (sizes[0], H), "weight_hr": (P, H)}
+    expected |= {"weight_ih": (gates * H, input.shape[-1]), "weight_hh": (gates * H, P)}
     expected |= {"bias_ih": (gates * H,), "bias_hh": (gates * H,)}
     for argument, tensor in (states | weights).items():
         if tensor is not None and tensor.shape != expected[argument]:
             raise ValueError(
                 f"{name}: {argument} must have shape {expected[argument]}, not {tensor.shape} "
-                f"(input {input.shape}, {sizes[0]} sequences, H={H})"
+                f"(input {input.shape}, {sizes[0]} sequences, H={H}{'' if w_hr is None else f', P={P}'})"
             )
+    if w_hr is not None and not w_hr.size:
+        raise ValueError(f"{name}: weight_hr must not be empty, but has shape {w_hr.shape}")
     if (weights["bias_ih"] is None) != (weights["bias_hh"] is None):
         raise ValueError(f"{name}: bias_ih and bias_hh are given together or not at all")
     rows = input.reshape(-1, input.shape[-1]) if padded else input
     y, *last = run(passes(sizes=sizes, reverse=bool(reverse)), rows, *states.values(), *weights.values())
-    return (y.reshape(*input.shape[:2], H) if padded else y, *last)
+    return (y.reshape(*input.shape[:2], P) if padded else y, *last)
 
 
 def checked_sizes(name: str, batch_sizes: Any, total: int) -> tuple[int, ...]:
@@ -258,31 +275,34 @@ def checked_sizes(name: str, batch_sizes: Any, total: int) -> tuple[int, ...]:
     return sizes
 
 
-def samples(gates: int, states: int) -> Callable[[np.random.Generator], Iterator[Sample]]:
-    """Forward and reverse, whole batches and sequences of different lengths, one step, one sequence, no bias."""
+def samples(gates: int, states: int, projected: bool = False) -> Callable[[np.random.Generator], Iterator[Sample]]:
+    """Forward and reverse, whole batches and sequences of different lengths, one step, one sequence, no bias; and, if
+    there are such, projections.
+    """
 
     def draw(rng: np.random.Generator) -> Iterator[Sample]:
-        for sizes, H, options in (
-            (None, 3, {}),
-            (None, 2, {"reverse": True}),
-            ((4, 3, 3, 1), 3, {}),
-            ((3, 1), 2, {"reverse": True}),
-            ((1,), 1, {}),
-            ((7, 7), 9, {}),
+        for sizes, H, P, options in (
+            (None, 3, 0, {}),
+            (None, 2, 0, {"reverse": True}),
+            ((4, 3, 3, 1), 3, 0, {}),
+            ((3, 1), 2, 0, {"reverse": True}),
+            ((1,), 1, 0, {}),
+            ((7, 7), 9, 0, {}),
+            *([(None, 3, 2, {}), ((3, 3, 1), 4, 1, {"reverse": True}), ((2, 1), 2, 3, {})] if projected else []),
         ):
             x = rng.standard_normal((4, 2, 3) if sizes is None else (sum(sizes), 2))
-            first = [rng.standard_normal((2 if i is None else i, H)) for i in [sizes and sizes[0]] * states]
-            if sizes is None:
-                first = [rng.standard_normal((2, H)) for _ in range(states)]
-            weights = [rng.standard_normal((gates * H, n)) * 0.7 for n in (x.shape[-1], H)]
+            N = 2 if sizes is None else sizes[0]
+            first = [rng.standard_normal((N, width)) for width in (P or H, H)[:states]]
+            weights = [rng.standard_normal((gates * H, n)) * 0.7 for n in (x.shape[-1], P or H)]
             biases = [rng.standard_normal(gates * H) for _ in range(2)] if sizes != (3, 1) else []
             more = {} if sizes is None else {"batch_sizes": sizes}
+            more |= {"weight_hr": rng.standard_normal((P, H))} if P else {}
             yield Sample(x, *first, *weights, *biases, **more, **options)
 
     return draw
 
 
-@operation(samples=samples(4, 2), passes=Lstm)
+@operation(samples=samples(4, 2, projected=True), passes=Lstm)
 def lstm(
     input: Tensor,
     h: Tensor,
@@ -291,6 +311,7 @@ def lstm(
     weight_hh: Tensor,
     bias_ih: Tensor | None = None,
     bias_hh: Tensor | None = None,
+    weight_hr: Tensor | None = None,
     *,
     batch_sizes: Sequence[int] | None = None,
     reverse: bool = False,
@@ -302,13 +323,15 @@ def lstm(
 
     Args:
         input: (T, N, I); or packed rows (total, I) with `batch_sizes`.
-        h, c: the states before the first step, (N, H).
+        h, c: the states before the first step, (N, H); with a projection, h is (N, P).
         weight_ih: (4 H, I). weight_hh: (4 H, H). bias_ih, bias_hh: (4 H,).
+        weight_hr: (P, H), a projection (H. Sak et al., 2014): h = W_hr (o ⊙ tanh c) has P values.
+            weight_hh is then (4 H, P).
         batch_sizes: how many sequences are alive at each step: positive, never growing, their sum is total.
         reverse: from each sequence's last step to its first.
 
     Returns:
-        All h, as the input is laid out, and the states after each sequence's last step, (N, H).
+        All h, as the input is laid out, and the states after each sequence's last step, as h and c.
 
     Raises:
         TypeError: arguments that are no floating-point Tensors of one dtype.
@@ -322,6 +345,7 @@ def lstm(
     ((5, 2, 4), 0.03125)
     """
     weights = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias_ih": bias_ih, "bias_hh": bias_hh}
+    weights |= {"weight_hr": weight_hr}
     return layer("lstm", Lstm, 4, input, {"h": h, "c": c}, weights, batch_sizes, reverse)  # type: ignore[return-value]
 
 
