@@ -95,6 +95,28 @@ def test_contenders_agree_with_the_kernels(name):
     assert row.differences.keys() == {"kernels", name}
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_packed_sequences_come_in_an_order_that_nobody_has_to_choose(kind, monkeypatch):
+    """PyTorch's sort leaves equal lengths in an order that depends on the machine: rows were other rows then."""
+    import minidl
+
+    workload, packed = BY_NAME[f"{kind} (32,50,64,128), packed"], minidl.nn.utils.rnn.pack_padded_sequence
+    seen = []
+
+    def spy(*args, **options):
+        seen.append(packed(*args, **options))
+        return seen[0]
+
+    monkeypatch.setattr(minidl.nn.utils.rnn, "pack_padded_sequence", spy)
+    workload.build(minidl)
+    assert seen[0].sorted_indices is None
+    assert len(set(seen[0].batch_sizes.tolist())) < 32  # some are of one length
+    monkeypatch.undo()
+    torch = pytest.importorskip("torch")
+    ours, theirs = ([np.asarray(x) for x in workload.build(library)()] for library in (minidl, torch))
+    agree(theirs, ours, workload.tolerance)
+
+
 def test_definitions_are_definitions(monkeypatch):
     import minidl
 

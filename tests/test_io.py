@@ -77,8 +77,33 @@ def test_half_precision_is_read_as_float32(folder):
     np.testing.assert_array_equal(h.numpy(), np.array([1, 1e-7, 65504], np.float16).astype(np.float32))
 
 
+def test_bfloat16_is_read_as_float32(folder):
+    """Its 16 bits are the upper half of a float32's; NumPy has no such dtype."""
+    values = np.array([[1, -2.5, 2**-130], [np.inf, np.nan, 3e38]], np.float32)
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    header = {
+        "a": {"dtype": "F32", "shape": [1], "data_offsets": [12, 16]},
+        "w": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+        "s": {"dtype": "BF16", "shape": [], "data_offsets": [16, 18]},
+        "none": {"dtype": "BF16", "shape": [0, 2], "data_offsets": [18, 18]},
+        "__metadata__": {"format": "pt"},
+    }
+    text = json.dumps(header).encode()
+    content = bits.tobytes() + np.array([7], "<f4").tobytes() + bits[0, 1:2].tobytes()
+    path = folder / "b.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    tensors, metadata = read_safetensors(path)
+    assert metadata == {"format": "pt"} and {t.dtype for t in tensors.values()} == {np.dtype("f4")}
+    np.testing.assert_array_equal(tensors["w"].numpy(), (bits.astype(np.uint32) << 16).view(np.float32))
+    np.testing.assert_array_equal(tensors["w"].numpy()[0, :2], [1, -2.5])
+    assert tensors["s"].item() == -2.5 and tensors["a"].item() == 7 and tensors["none"].shape == (0, 2)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"b\.safetensors"):
+        load(path)
+
+
 def test_dtypes_that_minidl_lacks_are_named(folder):
-    header = json.dumps({"w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    header = json.dumps({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
     (folder / "b.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
     with pytest.raises(ValueError, match=r"b\.safetensors"):
         load(folder / "b.safetensors")

@@ -30,6 +30,13 @@ class Call:
         self.function, self.args = function, args
 
 
+class Built:
+    """Pickles as an object whose state is set."""
+
+    def __init__(self, obj, state):
+        self.obj, self.state = obj, state
+
+
 class Stored:
     """Pickles as a persistent reference."""
 
@@ -48,6 +55,10 @@ class Writer(pickle._Pickler):
             self.save(obj.function)
             self.save(obj.args)
             self.write(pickle.REDUCE)
+        elif isinstance(obj, Built):
+            self.save(obj.obj)
+            self.save(obj.state)
+            self.write(pickle.BUILD)
         else:
             super().save(obj, save_persistent_id)
 
@@ -206,3 +217,47 @@ def test_against_pytorch(tmp_path, new):
         expected = expected.float() if expected.dtype in (torch.float16, torch.bfloat16) else expected
         np.testing.assert_array_equal(loaded["state"][name].numpy(), expected.numpy(), err_msg=name)
         assert str(loaded["state"][name].dtype) == str(expected.dtype).removeprefix("torch."), name
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_numbers_and_arrays_of_numpy(tmp_path, new):
+    """A best accuracy, a mean of the data: what else checkpoints hold."""
+    torch = pytest.importorskip("torch")
+    mean = np.arange(6, dtype=np.float32).reshape(2, 3)
+    saved = {"best": np.float64(0.9), "step": np.int64(7), "done": np.bool_(True), 0: mean, 1: mean.T, 2: mean[0, :0]}
+    saved |= {3: mean.astype(">f8"), 4: mean.astype(np.float16), 5: np.array(3), 6: mean[:, ::2] > 2}
+    torch.save(saved, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+    loaded = load(tmp_path / "a.pt")
+    assert [(k, type(v), v) for k, v in loaded.items() if isinstance(k, str)] == [
+        ("best", float, 0.9), ("step", int, 7), ("done", bool, True)
+    ]  # fmt: skip
+    for key in range(7):
+        expected = saved[key].astype(np.float32) if key == 4 else saved[key]
+        assert loaded[key].shape == expected.shape and loaded[key].dtype == expected.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(loaded[key].numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    "saved", [np.array(["text"]), np.array([None]), np.array([1j]), np.uint64(3), np.zeros(1, [("a", "f4")])]
+)
+def test_other_arrays_of_numpy_are_refused(tmp_path, saved):
+    torch = pytest.importorskip("torch")
+    torch.save({"a": saved}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="refused"):
+        load(tmp_path / "a.pt")
+
+
+def test_numpy_by_hand(tmp_path):
+    kind = Call(Global("numpy", "dtype"), "f4", False, True)
+    scalar = Call(Global("numpy._core.multiarray", "scalar"), kind, np.float32(2.5).tobytes())
+    assert load(zipped(tmp_path / "a.pt", {"a": scalar}, {}))["a"] == 2.5
+    for content in (b"", b"12345", bytes(8), "text"):
+        bad = Call(Global("numpy._core.multiarray", "scalar"), kind, content)
+        with pytest.raises(ValueError, match=r"a\.pt"):
+            load(zipped(tmp_path / "a.pt", {"a": bad}, {}))
+    for shape in ((-1,), (2**60,), [1], (1.0,)):
+        built = Built(Call(Global("numpy.core.multiarray", "_reconstruct"), 0), (1, shape, kind, False, bytes(4)))
+        with pytest.raises(ValueError, match=r"a\.pt"):
+            load(zipped(tmp_path / "a.pt", {"a": built}, {}))
+    with pytest.raises(ValueError, match="refused"):
+        load(zipped(tmp_path / "a.pt", {"a": Call(Global("_codecs", "encode"), "x", "rot13")}, {}))

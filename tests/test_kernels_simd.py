@@ -19,6 +19,8 @@ PATHS = ("avx512", "avx2", "generic")
 CHECK = """
 import numpy as np
 from minidl.kernels import conv, gemm, simd
+from minidl.kernels.few_rows import multiply_rows, pack
+from minidl.kernels.jit import kernel
 
 rng = np.random.default_rng(0)
 worst = {}
@@ -40,6 +42,14 @@ def windows(x, R, S, stride, padding, dilation):
     ]
     return np.stack(taps, 2)  # (N, C, R S, P, Q)
 
+def rows_example(dtype):
+    return 1, np.ones(1, dtype), 1, 1, 1, np.ones(1, dtype), 1, 1, np.ones(64, dtype)
+
+@kernel(example=rows_example)
+def rows_kernel(task, a, step, count, depth, b, depth_step, column_step, c):
+    width = b.size // depth
+    multiply_rows(a, step, count, depth, pack(b, depth, width, depth_step, column_step), c)
+
 print(simd.simd(), *simd.tile_shape(np.dtype("float32")))
 check_tiles()
 for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
@@ -58,6 +68,21 @@ for dtype, limit in (("float32", 2e-5), ("float64", 1e-13)):
                 compare("gemm", c, exact + bias, limit)
                 gemm.batched(left[None], right[None], c, None, True)
                 compare("gemm, added", c, 2 * exact + bias, limit)
+    for depth, width in ((1, 1), (5, 33), (37, 4 * 37), (64, 256), (130, 7)):
+        b = rng.standard_normal((depth, width)).astype(dtype)
+        wide = -(-width // simd.tile_shape(b.dtype)[1]) * simd.tile_shape(b.dtype)[1]
+        a = rng.standard_normal((23, depth + 3)).astype(dtype)
+        alone = []
+        for count in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 23):
+            for turned in (False, True):
+                c = np.full((count + 1, wide), np.nan, dtype)
+                memory = (np.asfortranarray(b).T if turned else b).reshape(-1).copy()
+                rows_kernel(1, a.reshape(-1), depth + 3, count, depth, memory, *((1, depth) if turned else (width, 1)),
+                            c.reshape(-1))
+                assert np.isnan(c[count:]).all() and not c[:count, width:].any()
+                compare("few rows", c[:count, :width], a[:count, :depth].astype(float) @ b.astype(float), limit)
+                alone = alone if len(alone) else c[0].copy()
+                assert (c[0] == alone).all()  # to the bit, whoever else is there
     for geometry in (
         # N, C, H, W, K, R, S, stride, padding, dilation, groups
         (2, 3, 9, 8, 5, 3, 2, (1, 1), ((1, 0), (0, 1)), (1, 1), 1),

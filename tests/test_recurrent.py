@@ -19,6 +19,8 @@ from minidl.nn.utils.rnn import (
 from minidl.ops.cells import joined, sums
 
 KINDS = ("LSTM", "GRU", "RNN")
+LAYERS = {kind: getattr(nn, kind) for kind in KINDS}
+LAYERS["projected LSTM"] = lambda I, H, *args, **options: nn.LSTM(I, H, *args, proj_size=-(-H // 3), **options)
 
 
 def listed(states):
@@ -54,23 +56,23 @@ def test_packing_and_padding_undo_each_other(lengths, batch_first, seed):
 
 @settings(max_examples=25)
 @given(
-    st.sampled_from(KINDS),
+    st.sampled_from(list(LAYERS)),
     st.lists(st.integers(1, 5), min_size=1, max_size=9),
     st.booleans(),
     st.integers(1, 2),
-    st.integers(1, 9),
+    st.integers(2, 9),
     st.integers(0, 9),
 )
 def test_each_sequence_of_a_batch_is_as_if_alone(kind, lengths, bidirectional, layers, H, seed):
     """Outputs, last states and gradients: nothing is computed or differentiated for padding."""
     minidl.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    layer = getattr(nn, kind)(3, H, layers, bidirectional=bidirectional, batch_first=True).double()
-    D, N, T = 1 + bidirectional, len(lengths), max(lengths)
+    layer = LAYERS[kind](3, H, layers, bidirectional=bidirectional, batch_first=True).double()
+    D, N, T, P = 1 + bidirectional, len(lengths), max(lengths), layer.proj_size or H
     x = random(rng, N, T, 3)
-    states = [random(rng, layers * D, N, H) for _ in range(2 if kind == "LSTM" else 1)]
-    g = [rng.standard_normal((N, T, D * H)), *(rng.standard_normal(s.shape) for s in states)]
-    output, last = layer(x, tuple(states) if kind == "LSTM" else states[0], lengths=lengths)
+    states = [random(rng, layers * D, N, width) for width in (P, H)[: layer.STATES]]
+    g = [rng.standard_normal((N, T, D * P)), *(rng.standard_normal(s.shape) for s in states)]
+    output, last = layer(x, layer._together(states), lengths=lengths)
     minidl.autograd.backward([output, *listed(last)], [minidl.tensor(a) for a in g])
     got = [np.asarray(t.grad) for t in (x, *states, *layer.parameters())]
     layer.zero_grad()
@@ -78,7 +80,7 @@ def test_each_sequence_of_a_batch_is_as_if_alone(kind, lengths, bidirectional, l
     for n, length in enumerate(lengths):
         alone = minidl.tensor(x.detach().numpy()[n : n + 1, :length], requires_grad=True)
         first = [minidl.tensor(s.detach().numpy()[:, n : n + 1], requires_grad=True) for s in states]
-        y, end = layer(alone, tuple(first) if kind == "LSTM" else first[0])
+        y, end = layer(alone, layer._together(first))
         np.testing.assert_allclose(output.detach().numpy()[n, :length], y.detach().numpy()[0], atol=1e-12)
         assert not output.detach().numpy()[n, length:].any()
         for a, b in zip(listed(last), listed(end), strict=True):
@@ -93,17 +95,17 @@ def test_each_sequence_of_a_batch_is_as_if_alone(kind, lengths, bidirectional, l
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("N", [1, 7, 33])
-def test_float32_stays_near_float64_over_200_steps(kind, N):
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(("N", "lengths"), [(1, None), (2, [200, 3]), (7, None), (33, None), (4, [9, 200, 1, 200])])
+def test_float32_stays_near_float64_over_200_steps(kind, N, lengths):
     minidl.manual_seed(0)
     rng = np.random.default_rng(0)
-    layer = getattr(nn, kind)(5, 37)
+    layer = LAYERS[kind](5, 37)
     x = rng.standard_normal((200, N, 5)).astype(np.float32)
-    y, last = layer(minidl.tensor(x))
+    y, last = layer(minidl.tensor(x), lengths=lengths)
     layer = layer.double()
     with minidl.definitions():
-        y64, last64 = layer(minidl.tensor(x.astype(np.float64)))
+        y64, last64 = layer(minidl.tensor(x.astype(np.float64)), lengths=lengths)
     for a, b in zip([y, *listed(last)], [y64, *listed(last64)], strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=1e-5)
 
@@ -137,16 +139,19 @@ def test_the_textbooks_one_matrix_is_the_checkpoints_two():
     np.testing.assert_allclose(joined(x, h, w, b_ih + b_hh).detach().numpy(), expected.detach().numpy(), atol=1e-13)
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("lengths", [None, [40] * 5 + list(range(28, 0, -1)), [40, 30, 7]])
+def test_any_number_of_threads_gives_the_same_bits(kind, lengths):
+    """Whoever shares a thread, and so a tile, with a sequence."""
     minidl.manual_seed(0)
-    layer, x = nn.LSTM(16, 64, bidirectional=True), minidl.randn(40, 33, 16)
+    layer, x = LAYERS[kind](16, 64, bidirectional=True), minidl.randn(40, 33 if lengths is None else len(lengths), 16)
     results, before = [], minidl.get_num_threads()
     try:
         for n in range(1, before + 1):
             minidl.set_num_threads(n)
             layer.zero_grad()
-            y = layer(x)[0]
-            y.sum().backward()
+            y = layer(x, lengths=lengths)[0]
+            (y * y).sum().backward()
             results.append([y.detach().numpy(), *(np.asarray(p.grad) for p in layer.parameters())])
     finally:
         minidl.set_num_threads(before)
@@ -158,8 +163,8 @@ def test_any_number_of_threads_gives_the_same_bits():
 def test_nan_stays_in_its_sequence():
     x = np.zeros((3, 4, 2), np.float32)
     x[1, 2, 0] = np.nan
-    for kind in KINDS:
-        y = getattr(nn, kind)(2, 5)(minidl.tensor(x))[0].detach().numpy()
+    for layer in LAYERS.values():
+        y = layer(2, 5)(minidl.tensor(x))[0].detach().numpy()
         assert np.isnan(y[1:, 2]).all()
         assert np.isfinite(np.delete(y, 2, axis=1)).all()
         assert np.isfinite(y[0]).all()
@@ -233,6 +238,12 @@ def test_operations_check_their_weights():
         F.gru(x, h, w_ih[:, :1], w_hh)
     with pytest.raises(ValueError, match="given together"):
         F.gru(x, h, w_ih, w_hh, minidl.zeros(15))
+    with pytest.raises(ValueError, match=r"weight_hr must have shape \(5, 6\)"):
+        F.lstm(x, h, minidl.zeros(3, 6), minidl.zeros(24, 2), minidl.zeros(24, 5), weight_hr=minidl.zeros(4, 6))
+    with pytest.raises(ValueError, match=r"c must have shape \(3, 6\)"):
+        F.lstm(x, h, h, minidl.zeros(24, 2), minidl.zeros(24, 5), weight_hr=minidl.zeros(5, 6))
+    with pytest.raises(ValueError, match="weight_hr must not be empty"):
+        F.lstm(x, h[:, :0], h, minidl.zeros(20, 2), minidl.zeros(20, 0), weight_hr=minidl.zeros(0, 5))
     with pytest.raises(ValueError, match="never grow"):
         F.gru(x[0], h, w_ih, w_hh, batch_sizes=[1, 2])
     with pytest.raises(TypeError, match="integers"):

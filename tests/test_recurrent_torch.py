@@ -91,3 +91,22 @@ def test_cells(kind, options, shape):
         return listed(cell(x, states if len(states) == 2 else states[0]))
 
     compare(ours, theirs, [rng.standard_normal((*shape, 3)), *states], call)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [LAYERS[2], LAYERS[3], LAYERS[7], LAYERS[-3], LAYERS[-1], ("LSTMCell", {}), ("GRUCell", {})]
+)
+@pytest.mark.parametrize("new", [True, False])
+def test_checkpoints(kind, options, new, tmp_path):
+    """What PyTorch saved, between other things, makes the same outputs here."""
+    theirs, ours = (getattr(library, kind)(3, 5, **options).double() for library in (torch.nn, nn))
+    checkpoint = {"epoch": 3, "state_dict": theirs.state_dict(), "args": {"sizes": torch.Size([3, 5])}, 7: None}
+    torch.save(checkpoint, tmp_path / "rnn.pt", _use_new_zipfile_serialization=new)
+    ours.load_state_dict(minidl.io.load(tmp_path / "rnn.pt")["state_dict"])
+    x = np.random.default_rng(0).standard_normal((4, 3) if "Cell" in kind else (4, 6, 3))
+    for a, b in zip(flat(ours(minidl.tensor(x))), flat(theirs(torch.tensor(x))), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=1e-12)
+
+
+def flat(value):
+    return [each for part in value for each in flat(part)] if isinstance(value, tuple) else [value]

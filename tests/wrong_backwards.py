@@ -313,6 +313,18 @@ def ignores_the_direction(self, *grads):
     return right(Lstm)(self, *grads)
 
 
+@wrong("lstm", Lstm)
+def projection_gets_what_came_from_above_only(self, g, *states):
+    found = right(Lstm)(self, g, *states)
+    return found if found[7] is None else (*found[:7], g.T @ self.kept[2])
+
+
+@wrong("lstm", Lstm)
+def projection_is_not_differentiated(self, *grads):
+    found = right(Lstm)(self, *grads)
+    return found if found[7] is None else (*found[:7], np.zeros_like(found[7]))
+
+
 @wrong("gru", Gru)
 def weight_gradient_of_the_last_step_only(self, *grads):
     found = list(right(Gru)(self, *grads))

@@ -19,7 +19,7 @@ import numpy as np
 
 from minidl.data.limits import file_length
 from minidl.factories import made
-from minidl.io.unpickler import DTYPES, Named, StorageRef, StorageType, TensorRef, unpickle
+from minidl.io.unpickler import DTYPES, Named, NumpyArray, StorageRef, StorageType, TensorRef, unpickle
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 REPEATED = 1 << 24
@@ -31,7 +31,8 @@ Bytes = Callable[[StorageRef], bytes]
 def load_torch(path: str | os.PathLike) -> Any:
     """Read what `torch.save` wrote: tensors, and dicts, lists, tuples and plain values that hold them.
 
-    A state dict comes back as a dict of Tensors. Half precision becomes float32. Nothing of the file is executed.
+    A state dict comes back as a dict of Tensors; NumPy's arrays are Tensors too, its numbers plain ones. Half precision
+    becomes float32. Nothing of the file is executed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -117,6 +118,8 @@ def resolve(value: Any, read: Bytes, storages: dict[str, np.ndarray], swapped: b
         return {key: resolve(each, read, storages, swapped) for key, each in dict.items(value)}
     if type(value) in (list, tuple):
         return type(value)(resolve(each, read, storages, swapped) for each in value)
+    if type(value) is NumpyArray:
+        return made(value.values.astype(np.float32) if value.values.dtype == np.float16 else value.values)
     if type(value) is Named:
         return value.name
     if value is None or type(value) in (bool, int, float, complex, str, bytes, set):
@@ -161,5 +164,10 @@ def plain(values: np.ndarray, kind: str) -> np.ndarray:
     """In this machine's byte order; float16 and bfloat16, which minidl does not compute in, as float32."""
     values = values.astype(values.dtype.newbyteorder("="))
     if kind == "BFloat16Storage":
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        return from_bfloat16(values)
     return values.astype(np.float32) if kind == "HalfStorage" else values
+
+
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 is the upper half of a float32: sign, exponent and seven digits; the value is the same."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
+from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -84,6 +85,62 @@ def as_set(values: Any = ()) -> set[Any]:
     return set(values)
 
 
+class NumpyType:
+    """Stands for numpy.dtype: of numbers; the byte order comes with BUILD."""
+
+    def __init__(self, code: Any = None, *ignored: Any) -> None:
+        if code not in NUMPY_CODES:
+            raise Refused(f"it holds a NumPy array of dtype {code!r}: refused")
+        self.dtype = np.dtype(code).newbyteorder("<")
+
+    def build(self, state: Any) -> None:
+        """(version, byte order, ...), where "|" says that there is none."""
+        if state[1] not in ("<", ">", "|"):
+            raise Refused(f"it describes a dtype of byte order {state[1]!r}: refused")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class NumpyArray:
+    """Stands for numpy.core.multiarray._reconstruct; shape and values come with BUILD."""
+
+    def __init__(self, *ignored: Any) -> None:
+        self.values = np.empty(0)
+
+    def build(self, state: Any) -> None:
+        """(version, shape, dtype, whether the first dimension is the nearest in memory, bytes)."""
+        _, shape, kind, fortran, content = state
+        values = numpy_values(kind, content)
+        if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape) or prod(shape) != values.size:
+            raise Refused(f"it describes an array of shape {shape} with {values.size} values")
+        self.values = values.reshape(shape, order="F" if fortran else "C")
+
+
+def numpy_values(kind: Any, content: Any) -> np.ndarray:
+    """The numbers in these bytes, in this machine's byte order."""
+    if type(kind) is not NumpyType or type(content) is not bytes:
+        raise Refused("it holds a NumPy array of objects: refused")
+    return np.frombuffer(content, kind.dtype).astype(kind.dtype.newbyteorder("="))
+
+
+def numpy_scalar(kind: Any, content: Any) -> Any:
+    """Stands for numpy.core.multiarray.scalar: a plain number."""
+    (value,) = numpy_values(kind, content).tolist()
+    return value
+
+
+def as_bytes(text: Any, encoding: Any) -> bytes:
+    """Stands for _codecs.encode, by which older pickles write bytes."""
+    if type(text) is not str or encoding != "latin1":
+        raise Refused(f"it asks for a text in {encoding!r}: refused")
+    return text.encode("latin1")
+
+
+def no_bytes() -> bytes:
+    """Stands for bytes, by which older pickles write b""."""
+    return b""
+
+
+NUMPY_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")
 FUNCTIONS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
@@ -94,6 +151,15 @@ FUNCTIONS = {
     ("torch", "device"): as_device,
     ("builtins", "set"): as_set,
     ("__builtin__", "set"): as_set,
+    ("_codecs", "encode"): as_bytes,
+    ("builtins", "bytes"): no_bytes,
+    ("__builtin__", "bytes"): no_bytes,
+    ("numpy", "dtype"): NumpyType,
+    ("numpy", "ndarray"): NumpyArray,
+    ("numpy.core.multiarray", "scalar"): numpy_scalar,
+    ("numpy._core.multiarray", "scalar"): numpy_scalar,
+    ("numpy.core.multiarray", "_reconstruct"): NumpyArray,
+    ("numpy._core.multiarray", "_reconstruct"): NumpyArray,
 }
 NAMES = {"float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
 
@@ -117,9 +183,11 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         raise Refused(f"it asks for {module}.{name}, which may do anything: refused")
 
     def load_build(self) -> None:
-        """BUILD sets attributes. State dicts have one that means nothing here; no other object is to be changed."""
-        self.stack.pop()
-        if type(self.stack[-1]) is not OrderedDict:
+        """BUILD sets attributes. State dicts have one that means nothing here; NumPy's arrays are built so."""
+        state = self.stack.pop()
+        if type(self.stack[-1]) in (NumpyType, NumpyArray):
+            self.stack[-1].build(state)
+        elif type(self.stack[-1]) is not OrderedDict:
             raise Refused(f"it changes attributes of a {type(self.stack[-1]).__name__}: refused")
 
     dispatch[pickle.BUILD[0]] = load_build

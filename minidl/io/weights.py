@@ -19,7 +19,7 @@ from minidl.data.npz import read_npz
 from minidl.dtypes import SUPPORTED
 from minidl.factories import made
 from minidl.io.atomic import write_atomically
-from minidl.io.torch_file import load_torch
+from minidl.io.torch_file import from_bfloat16, load_torch
 from minidl.tensor import Tensor
 
 TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
@@ -73,7 +73,7 @@ def save_safetensors(
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read the Tensors of a safetensors file, by name.
+    """Read the Tensors of a safetensors file, by name. Half precision, float16 and bfloat16, becomes float32.
 
     Raises:
         FileNotFoundError: there is no such file. ValueError: truncated, corrupt, or of a dtype that minidl lacks.
@@ -88,8 +88,13 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     file_length(path)
     try:
         with package.safe_open(os.fspath(path), framework="numpy") as file:
-            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+            names, metadata = list(file.keys()), file.metadata() or {}
+            brain = {name for name in names if file.get_slice(name).get_dtype() == "BF16"}  # unknown to NumPy
+            arrays = {name: None if name in brain else np.array(file.get_tensor(name)) for name in names}
+        if brain:
+            for name, found in package.deserialize(Path(path).read_bytes()):
+                if name in brain:
+                    arrays[name] = from_bfloat16(np.frombuffer(found["data"], "<u2")).reshape(found["shape"])
     except (package.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a safetensors file, or a truncated or corrupt one: {error}") from None
     return _tensors(path, arrays), metadata

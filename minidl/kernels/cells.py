@@ -53,14 +53,16 @@ def cell_forward(kind, gates, sums, bias, before, extra_before, h, extra):  # ty
     LSTM: c = f ⊙ c' + i ⊙ g, h = o ⊙ tanh c; `extra` is c.  GRU: h = n + z ⊙ (h' - n); `extra` is W_hn h' + b_hn.
     """
     H = h.size
-    for k in range(gates.size // H):
-        gate, part = gates[k * H :][:H], sums[k * H :][:H]
-        if kind == GRU and k == 2:
+    begin, end = 0, min(2 * H, gates.size)  # i and f, or r and z, at once
+    while begin < gates.size:
+        gate, part = gates[begin:end], sums[begin:end]
+        if kind == GRU and begin:
             reset(part, bias, gates[:H], extra)
         if kind == RELU:
             rectify(gate, part)
         else:
-            squash(gate, part, 1 if (kind == LSTM and k != 2) or (kind == GRU and k < 2) else 0)
+            squash(gate, part, 0 if begin == 2 * H or gates.size == H else 1)
+        begin, end = end, end + H
     if kind == LSTM:
         i, f, g, o = gates[:H], gates[H:][:H], gates[2 * H :][:H], gates[3 * H :]
         for j in range(H):

@@ -77,7 +77,7 @@ def backward(
     reverse: bool,
     g: np.ndarray,
     dstates: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """Backpropagation through time.
 
     Args:
@@ -87,8 +87,8 @@ def backward(
 
     Returns:
         The gradients of the gates' sums, (total, G · H): for the input's part, and for W_hh h (the same array except
-        for a GRU); with a projection, what has come together for each h, (total, P), else nothing of use; and of the
-        first states.
+        for a GRU); with a projection, what has come together for each h, (total, P), else nothing of use; of the first
+        states; and of b_ih and b_hh, (G · H,).
     """
     total, P = g.shape
     N, H = len(kept[0]) - total, gates.shape[1] // GATES[kind]
@@ -96,13 +96,15 @@ def backward(
     dgates = np.empty_like(gates)
     dhidden = np.empty_like(gates) if kind == GRU else dgates
     dh = np.empty_like(g, order="C") if w_hr.size else dgates
+    dbias = [np.zeros((N, gates.shape[1]), gates.dtype)]  # a sum for each sequence: no thread waits for another
+    dbias += [np.zeros_like(dbias[0])] if kind == GRU else []
     if total and H:
         tasks, work = split(kind, N, total, H, P)
         extra = kept[min(1, len(kept) - 1)]
-        flat = [a.reshape(-1) for a in (gates, kept[0], extra, contiguous(w), contiguous(w_hr))]
+        flat = [a.reshape(-1) for a in (gates, kept[0], extra, contiguous(w), contiguous(w_hr), dbias[0], dbias[-1])]
         grads = [a.reshape(-1) for a in (contiguous(g), dstates[0], dstates[-1], dgates, dhidden, dh)]
         recurrent_backward(tasks, tasks, kind, *flat, *grads, sizes, N, H, P, reverse, work=work)
-    return dgates, dhidden, dh, dstates
+    return dgates, dhidden, dh, dstates, [d.sum(0) for d in (dbias[0], dbias[-1])]
 
 
 def split(kind: int, N: int, total: int, H: int, P: int) -> tuple[int, float]:
@@ -157,13 +159,14 @@ def recurrent_forward(task, tasks, kind, gates, h, extra, m, w, w_hr, bias, size
 
 def backward_example(dtype: np.dtype) -> tuple[Any, ...]:
     ones = lambda n: np.ones(n, dtype)  # noqa: E731
-    arrays = [ones(n) for n in (16, 8, 8, 16, 0, 4, 4, 4, 16, 16, 16)]
+    arrays = [ones(n) for n in (16, 8, 8, 16, 0, 16, 16, 4, 4, 4, 16, 16, 16)]
     return 1, 1, LSTM, *arrays, np.array([2], np.int64), 2, 2, 2, False
 
 
 @kernel(example=backward_example)
 def recurrent_backward(
-    task, tasks, kind, gates, h, extra, w, w_hr, g, dh, dc, dgates, dhidden, dprojected, sizes, N, H, P, reverse
+    task, tasks, kind, gates, h, extra, w, w_hr, db_ih, db_hh, g, dh, dc, dgates, dhidden, dprojected,
+    sizes, N, H, P, reverse,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """The same steps in the opposite order: dh of a sequence is carried from each step to the one before."""
     width, projected = w.size // P, w_hr.size > 0
@@ -198,12 +201,15 @@ def recurrent_backward(
             row = at_step[t] + n
             before, here = source[i], N + row
             dout = outs[i * wide_hr :][:H] if projected else dh[n * H :][:H]
-            into = dhidden[row * width :][:width]
+            da, into = dgates[row * width :][:width], dhidden[row * width :][:width]
             cell_backward(
                 kind, gates[row * width :][:width], h[before * P :][:P], extra[before * H :][:H], h[here * P :][:P],
-                extra[here * H :][:H], dout, dc[n * H :][:H], dgates[row * width :][:width], into, spare,
+                extra[here * H :][:H], dout, dc[n * H :][:H], da, into, spare,
             )  # fmt: skip
             copy(left[i * step :], into, width)
+            add(db_ih[n * width :], da, width)
+            if kind == GRU:
+                add(db_hh[n * width :], into, width)
         multiply_rows(left, step, alive, width, packed, sums)
         for i in range(alive):  # forward did W_hh h, so the state before gets W_hhᵀ times the gradient
             add(dh[(task + i * tasks) * P :], sums[i * wide :], P)

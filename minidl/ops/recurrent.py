@@ -95,23 +95,20 @@ class Recurrent(Function):
     def backward(self, g: np.ndarray, *dstates: np.ndarray) -> Arrays:
         x, w_ih, w_hh, _, _, w_hr = self.inputs[0], *self.all(self.inputs[1 + self.states :])
         sizes, before, _ = places(self.sizes, self.reverse)
-        da, da_hidden, dh, gstates = kernels.backward(
+        da, da_hidden, dh, gstates, gbiases = kernels.backward(
             self.kind, self.gates, self.kept, w_hh, w_hr, sizes, self.reverse, g, list(dstates)
         )
-        needs_x, (needs_ih, needs_hh, *needs_bias) = self.needs[0], self.needs[1 + self.states :]
+        needs_x, needs_ih, needs_hh = self.needs[0], *self.needs[1 + self.states :][:2]
         gx = matmul(da, w_ih) if needs_x else None
-        gw_ih = gw_hh = gb_ih = gb_hh = None
+        gw_ih = gw_hh = None
         h = rows_at(self.kept[0], before) if needs_hh else None  # h_{t-1}
         if needs_ih and needs_hh and da is da_hidden:  # both at once: daᵀ is large, and has to be turned
             gw_ih, gw_hh = np.split(matmul(da.T, np.concatenate([x, h], axis=1)), [x.shape[1]], axis=1)
         else:
             gw_ih = matmul(da.T, x) if needs_ih else None
             gw_hh = matmul(da_hidden.T, h) if needs_hh else None
-        if any(needs_bias[:2]):
-            gb_ih = da.sum(0)
-            gb_hh = gb_ih.copy() if da is da_hidden else da_hidden.sum(0)
         gw_hr = matmul(dh.T, self.kept[2]) if w_hr.size else None  # forward did h = W_hr m
-        return (gx, *gstates, gw_ih, gw_hh, gb_ih, gb_hh, gw_hr)[: len(self.inputs)]
+        return (gx, *gstates, gw_ih, gw_hh, *gbiases, gw_hr)[: len(self.inputs)]
 
     def all(self, weights: Arrays) -> Any:
         """W_ih, W_hh, b_ih, b_hh and W_hr, which is empty if there is none."""
@@ -255,7 +252,7 @@ def layer(
                 f"{name}: {argument} must have shape {expected[argument]}, not {tensor.shape} "
                 f"(input {input.shape}, {sizes[0]} sequences, H={H}{'' if w_hr is None else f', P={P}'})"
             )
-    if w_hr is not None and not w_hr.size:
+    if w_hr is not None and 0 in w_hr.shape:
         raise ValueError(f"{name}: weight_hr must not be empty, but has shape {w_hr.shape}")
     if (weights["bias_ih"] is None) != (weights["bias_hh"] is None):
         raise ValueError(f"{name}: bias_ih and bias_hh are given together or not at all")
