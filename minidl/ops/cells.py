@@ -1,10 +1,15 @@
-"""The cells of recurrent networks as their papers define them: one time step, composed of primitives.
+"""The cells of recurrent networks as their papers define them, and a cell over time: all composed of primitives.
 
 Checkpoints keep two matrices, W_ih for the input and W_hh for the state. The textbook writes one, W · [h, x] + b; with
 W = [W_hh, W_ih] and b = b_ih + b_hh that is the same sum (`joined`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from minidl.ops.activation import relu
 from minidl.ops.linear import linear_definition
@@ -65,3 +70,45 @@ def rnn_relu_cell(
 ) -> tuple[Tensor]:
     """h = max(W_ih x + b_ih + W_hh h + b_hh, 0)."""
     return (relu(sums(x, h, w_ih, w_hh, b_ih, b_hh)),)
+
+
+def unrolled(
+    cell: Callable[..., tuple[Tensor, ...]], x: Tensor, states: Sequence[Tensor], sizes: Sequence[int], reverse: bool
+) -> tuple[Tensor, ...]:
+    """The definition: step after step. A sequence that has ended, or in reverse not begun, keeps its state."""
+    first = np.cumsum([0, *sizes])
+    outputs: list[Any] = [None] * len(sizes)
+    for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
+        n = sizes[t]
+        new = cell(x[first[t] : first[t] + n], *[state[:n] for state in states])
+        outputs[t] = new[0]
+        states = [apply(Cat(axis=0), a, state[n:]) for a, state in zip(new, states, strict=True)]
+    return (apply(Cat(axis=0), *outputs), *states)
+
+
+def lstm_definition(
+    x: Tensor, h: Tensor, c: Tensor, *weights: Tensor | None, sizes: Any, reverse: bool
+) -> tuple[Tensor, ...]:
+    """Step by step, the cell of the textbook, and the projection if there is one."""
+    *weights, w_hr = weights
+
+    def cell(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = lstm_cell(x, h, c, *weights)
+        return h if w_hr is None else linear_definition(h, w_hr, None), c
+
+    return unrolled(cell, x, [h, c], sizes, reverse)
+
+
+def gru_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
+    """Step by step."""
+    return unrolled(lambda x, h: gru_cell(x, h, *weights), x, [h], sizes, reverse)
+
+
+def rnn_tanh_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
+    """Step by step."""
+    return unrolled(lambda x, h: rnn_tanh_cell(x, h, *weights), x, [h], sizes, reverse)
+
+
+def rnn_relu_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
+    """Step by step."""
+    return unrolled(lambda x, h: rnn_relu_cell(x, h, *weights), x, [h], sizes, reverse)

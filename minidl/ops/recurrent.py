@@ -20,27 +20,11 @@ from minidl.kernels.cells import GATES, RELU, TANH
 from minidl.kernels.cells import GRU as GRU_CELL
 from minidl.kernels.cells import LSTM as LSTM_CELL
 from minidl.kernels.gemm import matmul
-from minidl.ops.cells import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
-from minidl.ops.linear import linear_definition
+from minidl.ops.cells import gru_definition, lstm_definition, rnn_relu_definition, rnn_tanh_definition
 from minidl.ops.table import Sample, operation, require_tensor, run
-from minidl.primitives import Cat
-from minidl.tensor import Tensor, apply
+from minidl.tensor import Tensor
 
 Arrays = tuple[np.ndarray | None, ...]
-
-
-def unrolled(
-    cell: Callable[..., tuple[Tensor, ...]], x: Tensor, states: Sequence[Tensor], sizes: Sequence[int], reverse: bool
-) -> tuple[Tensor, ...]:
-    """The definition: step after step. A sequence that has ended, or in reverse not begun, keeps its state."""
-    first = np.cumsum([0, *sizes])
-    outputs: list[Any] = [None] * len(sizes)
-    for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
-        n = sizes[t]
-        new = cell(x[first[t] : first[t] + n], *[state[:n] for state in states])
-        outputs[t] = new[0]
-        states = [apply(Cat(axis=0), a, state[n:]) for a, state in zip(new, states, strict=True)]
-    return (apply(Cat(axis=0), *outputs), *states)
 
 
 @lru_cache(maxsize=64)
@@ -122,34 +106,6 @@ def rows_at(states: np.ndarray, places: np.ndarray) -> np.ndarray:
     if last - first == len(places) - 1 and (np.diff(places) == 1).all():
         return states[first : last + 1]
     return states.take(places, axis=0)
-
-
-def lstm_definition(
-    x: Tensor, h: Tensor, c: Tensor, *weights: Tensor | None, sizes: Any, reverse: bool
-) -> tuple[Tensor, ...]:
-    """Step by step, the cell of the textbook, and the projection if there is one."""
-    *weights, w_hr = weights
-
-    def cell(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        h, c = lstm_cell(x, h, c, *weights)
-        return h if w_hr is None else linear_definition(h, w_hr, None), c
-
-    return unrolled(cell, x, [h, c], sizes, reverse)
-
-
-def gru_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
-    """Step by step."""
-    return unrolled(lambda x, h: gru_cell(x, h, *weights), x, [h], sizes, reverse)
-
-
-def rnn_tanh_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
-    """Step by step."""
-    return unrolled(lambda x, h: rnn_tanh_cell(x, h, *weights), x, [h], sizes, reverse)
-
-
-def rnn_relu_definition(x: Tensor, h: Tensor, *weights: Tensor, sizes: Any, reverse: bool) -> tuple[Tensor, ...]:
-    """Step by step."""
-    return unrolled(lambda x, h: rnn_relu_cell(x, h, *weights), x, [h], sizes, reverse)
 
 
 class Lstm(Recurrent):
