@@ -5,6 +5,7 @@ import pytest
 
 import minidl
 from minidl import nn
+from minidl.io import load
 from minidl.nn.utils import rnn
 
 torch = pytest.importorskip("torch")
@@ -102,7 +103,7 @@ def test_checkpoints(kind, options, new, tmp_path):
     theirs, ours = (getattr(library, kind)(3, 5, **options).double() for library in (torch.nn, nn))
     checkpoint = {"epoch": 3, "state_dict": theirs.state_dict(), "args": {"sizes": torch.Size([3, 5])}, 7: None}
     torch.save(checkpoint, tmp_path / "rnn.pt", _use_new_zipfile_serialization=new)
-    ours.load_state_dict(minidl.io.load(tmp_path / "rnn.pt")["state_dict"])
+    ours.load_state_dict(load(tmp_path / "rnn.pt")["state_dict"])
     x = np.random.default_rng(0).standard_normal((4, 3) if "Cell" in kind else (4, 6, 3))
     for a, b in zip(flat(ours(minidl.tensor(x))), flat(theirs(torch.tensor(x))), strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), atol=1e-12)
