@@ -18,9 +18,8 @@ from minidl.nn import Module
 from minidl.nn.recurrent import LSTM, RNN, RNNBase
 from minidl.nn.utils.rnn import PackedSequence
 from minidl.ops.activation import relu
-from minidl.ops.cells import lstm_gates, parts, sums
+from minidl.ops.cells import lstm_gates, parts, sums, unrolled
 from minidl.ops.linear import linear_definition
-from minidl.ops.recurrent import unrolled
 from minidl.tensor import Tensor
 
 Step = dict[str, Tensor]
