@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.gemm import pack_panel_columns
+from minidl.kernels.gemm import aligned, pack_panel_columns
 from minidl.kernels.jit import Intrinsic, helper
 from minidl.kernels.simd import tile_columns, tile_rows, tile_shape
 
@@ -121,13 +121,6 @@ def build(parts: Any) -> Any:
 
 
 few_rows = Intrinsic(build, plain)
-
-
-@helper()
-def aligned(size, like):  # type: ignore[no-untyped-def]
-    """Memory that begins with a line of the cache: a vector that lies across two lines costs two."""
-    memory = np.empty(size + 64 // like.itemsize, like.dtype)
-    return memory[(64 - memory.ctypes.data % 64) % 64 // like.itemsize :][:size]
 
 
 @helper()

@@ -160,7 +160,7 @@ def depth_of_blocks(K, row_bytes):  # type: ignore[no-untyped-def]
 def aligned(size, like):  # type: ignore[no-untyped-def]
     """Memory for values that begins a line of the cache: a vector across two lines takes twice as long to load."""
     memory = np.empty(size + 64 // like.itemsize, like.dtype)
-    return memory[(-memory.ctypes.data % 64) // like.itemsize :]
+    return memory[(-memory.ctypes.data % 64) // like.itemsize :][:size]
 
 
 def pack_example(dtype: np.dtype) -> tuple[Any, ...]:
