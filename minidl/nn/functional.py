@@ -12,6 +12,7 @@ from minidl.ops.activation import (
     softshrink,
     threshold,
 )
+from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
 from minidl.ops.dropout import dropout, dropout2d
 from minidl.ops.indexing import one_hot
@@ -85,6 +86,7 @@ __all__ = [
     "relu6",
     "rnn_relu",
     "rnn_tanh",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
