@@ -70,6 +70,11 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"{name}: shapes {' and '.join(map(str, shapes))} do not broadcast together") from None
 
 
+def broadcasts_to(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether an array of a shape, repeated along dimensions of length 1 and new ones in front, has the whole shape."""
+    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1], strict=False))
+
+
 def split_sizes(name: str, size: int | Sequence[int], length: int) -> list[int]:
     """The lengths of the parts of a `split`; ValueError unless they add up to `length`."""
     if isinstance(size, Sequence):

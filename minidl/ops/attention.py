@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl.axes import broadcast_shapes
+from minidl.axes import broadcast_shapes, broadcasts_to
 from minidl.dtypes import require_same_dtype
-from minidl.ops.table import Sample, operation, require_tensor
+from minidl.function import Function
+from minidl.kernels import attention as kernels
+from minidl.kernels import attention_backward as kernels_backward
+from minidl.ops.table import Sample, operation, require_tensor, run
+from minidl.primitives.elementwise import unbroadcast
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
@@ -52,6 +56,42 @@ def scaled_dot_product_attention_definition(
     return p @ v
 
 
+class ScaledDotProductAttention(Function):
+    """y_i = Σ_j p_ij v_j with p_i = softmax(s_i), s_ij = scale · q_i · k_j + mask_ij, for each query i.
+
+    Forward keeps no weights, only y and log Σ_j exp(s_ij): L numbers instead of L · S, from which backward has the
+    weights again as p_ij = exp(s_ij - log Σ). y was a sum over j, so each of its factors gets
+
+        gv_j  = Σ_i p_ij g_i                gp_ij = g_i · v_j
+
+    and softmax hands gp on as gs_ij = p_ij (gp_ij - Σ_j p_ij gp_ij). That sum needs no weights either, because
+    Σ_j p_ij (g_i · v_j) = g_i · Σ_j p_ij v_j = g_i · y_i. Last, s was a product plus the mask:
+
+        gq_i  = scale · Σ_j gs_ij k_j       gk_j = scale · Σ_i gs_ij q_i       gmask_ij = gs_ij
+
+    Dropout multiplied p_ij by m_ij, 0 or 1 / (1 - dropout), before the values: gv_j = Σ_i p_ij m_ij g_i and
+    gp_ij = m_ij (g_i · v_j), and still Σ_j p_ij gp_ij = g_i · y_i. Where inputs were broadcast, their gradients are
+    summed. A row without keys has p = 0, so all it sends back is 0.
+
+    How both go through the scores block by block: `kernels/attention.py`, `kernels/attention_backward.py`.
+    """
+
+    keeps_output = True
+    definition = staticmethod(scaled_dot_product_attention_definition)
+
+    def forward(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        self.batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        y, self.sums = kernels.forward(q, k, v, mask, self.batch, **self.options)
+        return y
+
+    def backward(self, g: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        q, k, v, mask = self.inputs
+        gq, gk, gv, gmask = kernels_backward.backward(
+            g, self.output, self.sums, q, k, v, mask, self.batch, **self.options, mask_wanted=self.needs[3]
+        )
+        return unbroadcast(gq, q.shape), unbroadcast(gk, k.shape), unbroadcast(gv, v.shape), gmask
+
+
 def checked(
     name: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float
 ) -> tuple[int, ...]:
@@ -72,7 +112,7 @@ def checked(
         if mask.dtype != bool and mask.dtype != q.dtype:
             raise TypeError(f"{name}: attn_mask must be bool or {q.dtype} as query, not {mask.dtype}")
         scores = (*batch, q.shape[-2], k.shape[-2])
-        if mask.ndim < 2 or broadcast_shapes(name, mask.shape, scores) != scores:
+        if mask.ndim < 2 or not broadcasts_to(mask.shape, scores):
             raise ValueError(f"{name}: attn_mask does not broadcast to the scores {scores} {shapes}")
     return batch
 
@@ -133,7 +173,7 @@ def samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(*qkv((2,), 3, 2, 0, 2))
 
 
-@operation(samples=samples, seeded=True)
+@operation(samples=samples, passes=ScaledDotProductAttention, seeded=True)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -187,5 +227,6 @@ def scaled_dot_product_attention(
     E = query.shape[-1]
     scale = (1 / math.sqrt(E) if E else 1.0) if scale is None else float(scale)
     seed = int(stream(generator).integers(2**63)) if 0 < dropout_p < 1 else 0
-    y = scaled_dot_product_attention_definition(q, k, v, mask, scale, bool(is_causal), dropout_p, seed)
+    node = ScaledDotProductAttention(scale=scale, causal=bool(is_causal), dropout=float(dropout_p), seed=seed)
+    y = run(node, q, k, v, mask)
     return y.reshape(*y.shape[:-4], *heads[-1:], *y.shape[-2:]) if enable_gqa else y
