@@ -15,6 +15,7 @@ from minidl.ops.activation import (
 from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
 from minidl.ops.dropout import dropout, dropout2d
+from minidl.ops.embedding import embedding
 from minidl.ops.indexing import one_hot
 from minidl.ops.linear import linear
 from minidl.ops.loss import (
@@ -30,6 +31,7 @@ from minidl.ops.loss import (
 from minidl.ops.math import tanh
 from minidl.ops.norm import batch_norm, layer_norm
 from minidl.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from minidl.ops.positions import rotary_embedding, sinusoidal_positions
 from minidl.ops.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from minidl.ops.shapes import pad
 from minidl.ops.smooth import (
@@ -60,6 +62,7 @@ __all__ = [
     "dropout",
     "dropout2d",
     "elu",
+    "embedding",
     "gelu",
     "glu",
     "gru",
@@ -86,10 +89,12 @@ __all__ = [
     "relu6",
     "rnn_relu",
     "rnn_tanh",
+    "rotary_embedding",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "sinusoidal_positions",
     "smooth_l1_loss",
     "softmax",
     "softmin",
