@@ -144,6 +144,19 @@ def softmax(*shape: int) -> Operation:
     )
 
 
+def attention(N: int, H: int, L: int, E: int, causal: bool) -> Operation:
+    """Scores and weighted means are products of 2 · L · L · E each; backward has four, and the scores again."""
+    shape, pairs = (N, H, L, E), N * H * L * (L + 1) // 2 if causal else N * H * L * L
+    return Operation(
+        f"attention ({N},{H},{L},{E}){' causal' if causal else ''}",
+        normals(shape, shape, shape),
+        lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal),
+        flops=(4 * pairs * E, 14 * pairs * E),
+        values=(4 * prod(shape), 12 * prod(shape)),
+        tolerance=SUMS,
+    )
+
+
 def cross_entropy(rows: int, classes: int) -> Operation:
     n = rows * classes
 
@@ -260,6 +273,8 @@ WORKLOADS: list[Workload] = [
     batch_norm(),
     layer_norm(1024, 768),
     softmax(96, 128, 128),
+    attention(8, 12, 128, 64, causal=False),
+    attention(1, 8, 2048, 64, causal=True),
     cross_entropy(4096, 1000),
     elementwise("gelu", (8, 128, 3072), SMOOTH),
     elementwise("tanh", IMAGES, SMOOTH),

@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 
 from minidl import primitives as P
-from minidl.function import Function
+from minidl.function import Function, call
 from minidl.kernels import conv as conv_kernels
 from minidl.kernels import pool as pool_kernels
 from minidl.ops.activation import LeakyRelu, Relu
+from minidl.ops.attention import ScaledDotProductAttention
 from minidl.ops.conv import Conv2d
 from minidl.ops.dropout import Dropout
+from minidl.ops.embedding import Embedding
 from minidl.ops.linear import Linear
 from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
+from minidl.ops.positions import RotaryEmbedding
 from minidl.ops.recurrent import Gru, Lstm
 from minidl.ops.smooth import Gelu, Sigmoid, Silu
 from minidl.ops.softmax import LogSoftmax, Softmax
@@ -71,7 +74,7 @@ PASSES = [
 ]
 PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Prod, P.Max, P.Exp, P.Tanh, P.Add, P.Mul]
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
-PASSES += [Lstm, Gru]
+PASSES += [Lstm, Gru, ScaledDotProductAttention, Embedding, RotaryEmbedding]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
 
@@ -682,3 +685,67 @@ def permutes_again_instead_of_back(self, g):
 @wrong("where", P.Where)
 def both_branches_get_it(self, g):
     return g, g
+
+
+# Attention, embedding, positions
+
+for i in range(4):
+    wrong("scaled_dot_product_attention", ScaledDotProductAttention)(with_wrong_sign(ScaledDotProductAttention, i))
+
+
+@wrong("scaled_dot_product_attention", ScaledDotProductAttention)
+def softmax_passes_the_gradient_on(self, g):
+    """Without D = g · y."""
+    output, self.output = self.output, np.zeros_like(self.output)
+    grads = right(ScaledDotProductAttention)(self, g)
+    self.output = output
+    return grads
+
+
+@wrong("scaled_dot_product_attention", ScaledDotProductAttention)
+def keys_forget_the_scale(self, g):
+    gq, gk, gv, gmask = right(ScaledDotProductAttention)(self, g)
+    return gq, gk / self.scale, gv, gmask
+
+
+@wrong("scaled_dot_product_attention", ScaledDotProductAttention)
+def causality_is_forgotten(self, g):
+    causal, self.options = self.options, {**self.options, "causal": False}
+    grads = right(ScaledDotProductAttention)(self, g)
+    self.options = causal
+    return grads
+
+
+@wrong("scaled_dot_product_attention", ScaledDotProductAttention)
+def dropout_is_drawn_anew(self, g):
+    options, self.options = self.options, {**self.options, "seed": self.options["seed"] + 1}
+    grads = right(ScaledDotProductAttention)(self, g)
+    self.options = options
+    return grads
+
+
+@wrong("scaled_dot_product_attention", ScaledDotProductAttention)
+def boolean_mask_is_forgotten(self, g):
+    inputs, mask = self.inputs, self.inputs[3]
+    if mask is not None and mask.dtype == bool:
+        self.inputs = (*inputs[:3], None)
+    grads = right(ScaledDotProductAttention)(self, g)
+    self.inputs = inputs
+    return grads
+
+
+@wrong("embedding", Embedding)
+def rows_looked_up_twice_count_once(self, g):
+    gw = np.zeros_like(self.inputs[0])
+    gw[self.ids] = g
+    return gw
+
+
+@wrong("embedding", Embedding)
+def neighbouring_row(self, g):
+    return np.roll(right(Embedding)(self, g), 1, 0)
+
+
+@wrong("rotary_embedding", RotaryEmbedding)
+def turns_on_instead_of_back(self, g):
+    return call(RotaryEmbedding, g, cos=self.cos, sin=self.sin, interleaved=self.interleaved)
