@@ -26,10 +26,13 @@ from minidl.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from minidl.nn.attention import MultiheadAttention
+from minidl.nn.cache import KeyValueCache
 from minidl.nn.cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
 from minidl.nn.conv import Conv2d
 from minidl.nn.dropout import Dropout, Dropout2d
+from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Flatten, Identity, Linear, Unflatten
 from minidl.nn.loss import (
     BCELoss,
@@ -42,11 +45,14 @@ from minidl.nn.loss import (
     SmoothL1Loss,
 )
 from minidl.nn.module import Module
-from minidl.nn.norm import BatchNorm1d, BatchNorm2d
+from minidl.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from minidl.nn.parameter import Parameter
 from minidl.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from minidl.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from minidl.nn.recurrent import GRU, LSTM, RNN
 from minidl.nn.softmax import LogSoftmax, Softmax, Softmin
+from minidl.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from minidl.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "CELU",
@@ -67,6 +73,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
+    "Embedding",
     "Flatten",
     "GRUCell",
     "Hardshrink",
@@ -75,9 +82,12 @@ __all__ = [
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "KeyValueCache",
     "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -87,6 +97,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -94,9 +105,11 @@ __all__ = [
     "RNNCell",
     "ReLU",
     "ReLU6",
+    "RotaryPositions",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "SmoothL1Loss",
     "Softmax",
     "Softmin",
@@ -106,6 +119,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unflatten",
     "functional",
     "init",

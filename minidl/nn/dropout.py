@@ -38,7 +38,7 @@ class Dropout(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same."""
-        return F.dropout(input, self.p, self.training)
+        return F.dropout(input, self.p) if self.training and self.p else input
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -1,7 +1,8 @@
-"""Batch norm as layers: its parameters and its running statistics."""
+"""Batch norm as layers, its parameters and its running statistics; layer norm."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,65 @@ class BatchNorm2d(BatchNorm):
     """
 
     ranks = (4,)
+
+
+class LayerNorm(Module):
+    """y = γ · (x - mean) / √(var + eps) + β, over the last dimensions (J. Ba et al., "Layer normalization", 2016).
+
+    The same in training and in evaluation: rows do not see each other.
+
+    >>> import minidl
+    >>> from minidl import nn
+    >>> nn.LayerNorm(2, eps=0.0)(minidl.tensor([0.0, 2.0])).detach()
+    tensor([-1.,  1.])
+
+    Args:
+        normalized_shape: the lengths of the dimensions to normalise over; an int for the last one alone.
+        eps: added to the (biased) variance.
+        elementwise_affine: whether γ (`weight`) and β (`bias`) are learnt; they start as 1 and 0.
+        bias: with False only γ is learnt.
+        dtype: of the parameters; float32 by default.
+
+    Shapes:
+        x (..., *normalized_shape) -> y, the same; weight, bias normalized_shape.
+
+    Raises:
+        ValueError: no dimensions, a negative eps; at the call, an x that does not end in normalized_shape.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        lengths = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        self.normalized_shape = tuple(at_least("LayerNorm", 0, normalized_shape=n)[0] for n in lengths)
+        if not self.normalized_shape or not eps >= 0:
+            raise ValueError(f"LayerNorm: expects dimensions and eps >= 0, got {normalized_shape!r} and eps={eps}")
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        for parameter, learnt in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+            empty_one = Parameter(empty(self.normalized_shape, dtype=dtype)) if learnt else None
+            self.register_parameter(parameter, empty_one)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """γ = 1, β = 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x (..., *normalized_shape) -> y, the same shape."""
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
