@@ -6,3 +6,41 @@ from minidl.models.resnet import ResNet, ResNet20
 from minidl.models.speaker import SpeakerNet
 
 __all__ = ["CharLM", "LeNet", "ResNet", "ResNet20", "SpeakerNet"]
+from minidl.models.bert import BertConfig, BertModel
+from minidl.models.bert_heads import BertForMaskedLM, BertForSequenceClassification
+from minidl.models.distilbert import (
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+)
+from minidl.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
+from minidl.models.lenet import LeNet
+from minidl.models.resnet import ResNet, ResNet20
+from minidl.models.roberta import (
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+    RobertaModel,
+)
+
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForSequenceClassification",
+    "BertModel",
+    "DistilBertConfig",
+    "DistilBertForMaskedLM",
+    "DistilBertForSequenceClassification",
+    "DistilBertModel",
+    "GPT2Config",
+    "GPT2LMHeadModel",
+    "GPT2Model",
+    "LeNet",
+    "ResNet",
+    "ResNet20",
+    "RobertaConfig",
+    "RobertaForMaskedLM",
+    "RobertaForSequenceClassification",
+    "RobertaModel",
+]

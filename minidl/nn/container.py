@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, TypeVar
 
 from minidl.nn.module import Module
@@ -101,6 +102,17 @@ class ModuleList(Module):
     def __iadd__(self: Self, other: Iterable[Module]) -> Self:
         return self.extend(other)
 
+    def __repr__(self) -> str:
+        """Neighbours that read alike are shown once: `(0-5): 6 x Linear(...)`."""
+        runs = [(text, list(run)) for text, run in groupby(self._modules.items(), lambda item: repr(item[1]))]
+        lines = []
+        for text, run in runs:
+            names = run[0][0] if len(run) == 1 else f"{run[0][0]}-{run[-1][0]}"
+            count = "" if len(run) == 1 else f"{len(run)} x "
+            lines.append(f"({names}): {count}{text}".replace("\n", "\n  "))
+        name = type(self).__name__
+        return f"{name}(\n  " + "\n  ".join(lines) + "\n)" if lines else f"{name}()"
+
 
 class Sequential(ModuleList):
     """Modules in a row: each is given the output of the one before.
@@ -144,6 +156,8 @@ class Sequential(ModuleList):
 
     def __add__(self, other: Iterable[Module]) -> Sequential:
         return type(self)(*self, *other)
+
+    __repr__ = Module.__repr__
 
 
 class ModuleDict(Module):
