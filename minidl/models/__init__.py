@@ -23,6 +23,7 @@ from minidl.models.roberta import (
     RobertaForSequenceClassification,
     RobertaModel,
 )
+from minidl.models.sentences import SentenceEncoder
 
 __all__ = [
     "BertConfig",
@@ -43,4 +44,5 @@ __all__ = [
     "RobertaForMaskedLM",
     "RobertaForSequenceClassification",
     "RobertaModel",
+    "SentenceEncoder",
 ]

@@ -30,7 +30,7 @@ class Config:
     model_type: ClassVar[str] = ""
     aliases: ClassVar[Mapping[str, str]] = {}  # names in the file that differ from those here
 
-    other: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+    other: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
 
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any], source: str | os.PathLike = "config") -> C:
