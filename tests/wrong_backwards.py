@@ -20,6 +20,7 @@ from minidl.ops.attention import ScaledDotProductAttention
 from minidl.ops.conv import Conv2d
 from minidl.ops.dropout import Dropout
 from minidl.ops.embedding import Embedding
+from minidl.ops.heads import SplitHeads
 from minidl.ops.linear import Linear
 from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
@@ -75,6 +76,7 @@ PASSES = [
 PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Prod, P.Max, P.Exp, P.Tanh, P.Add, P.Mul]
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
 PASSES += [Lstm, Gru, ScaledDotProductAttention, Embedding, RotaryEmbedding]
+PASSES += [Lstm, Gru, SplitHeads]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
 
@@ -749,3 +751,17 @@ def neighbouring_row(self, g):
 @wrong("rotary_embedding", RotaryEmbedding)
 def turns_on_instead_of_back(self, g):
     return call(RotaryEmbedding, g, cos=self.cos, sin=self.sin, interleaved=self.interleaved)
+@wrong("split_heads", SplitHeads)
+def parts_stand_in_another_order(self, *gs):
+    return right(SplitHeads)(self, *gs[::-1])
+
+
+@wrong("split_heads", SplitHeads)
+def heads_stand_where_rows_should(self, *gs):
+    N, H, T, d = gs[0].shape
+    return np.concatenate([g.reshape(N, T, H * d) for g in gs], -1)
+
+
+@wrong("split_heads", SplitHeads)
+def only_the_queries_get_a_gradient(self, *gs):
+    return right(SplitHeads)(self, gs[0], *(np.zeros_like(g) for g in gs[1:]))
