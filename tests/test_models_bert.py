@@ -118,6 +118,14 @@ def test_bert_is_its_figure(data):
         for ours, theirs in zip(found.hidden_states, states, strict=True):
             np.testing.assert_allclose(ours[n].detach().numpy()[tokens[n] == 1], theirs, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found.pooler_output.detach().numpy(), firsts, rtol=1e-9, atol=1e-9)
+    skipping = model(
+        minidl.tensor(ids), minidl.tensor(tokens), minidl.tensor(types), output_hidden_states=True, skip_padding=True
+    )
+    for ours, theirs in zip(skipping.hidden_states, found.hidden_states, strict=True):
+        kept = theirs.detach().numpy() * tokens[..., None]
+        np.testing.assert_allclose(ours.detach().numpy() * tokens[..., None], kept, rtol=1e-9, atol=1e-9)
+    if not tokens.all():
+        assert not skipping.last_hidden_state.detach().numpy()[tokens == 0].any()
     asked = model(minidl.tensor(ids), minidl.tensor(tokens), minidl.tensor(types), output_attentions=True)
     np.testing.assert_allclose(asked[0].detach().numpy(), found[0].detach().numpy(), rtol=1e-9, atol=1e-9)
     assert len(asked.attentions) == 2 and asked.attentions[0].shape == (N, 3, T, T)
@@ -402,6 +410,20 @@ def test_fine_tuning_reaches_every_parameter():
     for name, parameter in model.named_parameters():
         assert np.abs(np.asarray(parameter.grad)).max() > 0, name
     assert not np.allclose(model(ids).detach(), model(ids).detach()), "there is dropout"
+
+
+def test_gradients_with_and_without_padding():
+    model = randomised(BertModel(BertConfig(**SMALL)).double())
+    ids, tokens = minidl.tensor([[3, 4, 5, 0], [6, 7, 8, 9]]), minidl.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    g = minidl.randn(2, 4, 12, dtype=minidl.float64) * tokens.to(minidl.float64).unsqueeze(-1)
+    found = []
+    for skip_padding in (True, False):
+        model.zero_grad()
+        output = model(ids, tokens, skip_padding=skip_padding)
+        minidl.autograd.backward([output[0], output[1]], [g, g[:, 0]])
+        found.append([np.asarray(p.grad) for p in model.parameters()])
+    for skipping, whole in zip(*found, strict=True):
+        np.testing.assert_allclose(skipping, whole, rtol=1e-9, atol=1e-12)
 
 
 # Sentences

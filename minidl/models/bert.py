@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from minidl import nn
-from minidl.factories import arange, made, zeros
+from minidl.factories import arange, zeros
+from minidl.models.inputs import Padding, check_ids, find_padding
 from minidl.models.pretrained import Config, Pretrained, initialise
 from minidl.nn import functional as F
 from minidl.nn.attention import attention_weights, in_heads, joined
-from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -153,14 +153,19 @@ class BertSelfAttention(nn.Module):
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = config.attention_probs_dropout_prob
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, padding: Padding | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """(N, T, hidden_size) -> the same, and if asked for the weights (N, heads, T, T)."""
-        q, k, v = (in_heads(project(x), self.heads) for project in (self.query, self.key, self.value))
+        skipped = padding is not None and padding.skipped
+        rows = [project(x) for project in (self.query, self.key, self.value)]
+        q, k, v = (in_heads(padding.with_zeros(r) if skipped else r, self.heads) for r in rows)
+        mask, weights = None if padding is None else padding.mask, None
         p = self.dropout if self.training else 0.0
-        if not need_weights:
-            return joined(F.scaled_dot_product_attention(q, k, v, mask, p)), None
-        weights = F.dropout(attention_weights(q, k, mask), p, self.training)
-        return joined(weights @ v), weights
+        if need_weights:
+            weights = F.dropout(attention_weights(q, k, mask), p, self.training)
+            y = joined(weights @ v)
+        else:
+            y = joined(F.scaled_dot_product_attention(q, k, v, mask, p))
+        return padding.without(y) if skipped else y, weights
 
 
 class BertAddNorm(nn.Module):
@@ -185,9 +190,9 @@ class BertAttention(nn.Module):
         self.self = BertSelfAttention(config)
         self.output = BertAddNorm(config.hidden_size, config)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, padding: Padding | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """(N, T, hidden_size) -> the same, and the weights."""
-        attended, weights = self.self(x, mask, need_weights=need_weights)
+        attended, weights = self.self(x, padding, need_weights=need_weights)
         return self.output(attended, x), weights
 
 
@@ -213,9 +218,9 @@ class BertLayer(nn.Module):
         self.intermediate = BertIntermediate(config)
         self.output = BertAddNorm(config.intermediate_size, config)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, padding: Padding | None, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """(N, T, hidden_size) -> the same, and the weights of attention."""
-        x, weights = self.attention(x, mask, need_weights=need_weights)
+        x, weights = self.attention(x, padding, need_weights=need_weights)
         return self.output(self.intermediate(x), x), weights
 
 
@@ -227,12 +232,12 @@ class BertEncoder(nn.Module):
         self.layer = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, need_weights: bool = False
+        self, x: Tensor, padding: Padding | None, need_weights: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """The last layer's rows, those of all layers, and the weights of each."""
         states, attentions = [x], []
         for layer in self.layer:
-            x, weights = layer(x, mask, need_weights=need_weights)
+            x, weights = layer(x, padding, need_weights=need_weights)
             states.append(x)
             attentions.append(weights)
         return x, tuple(states), tuple(attentions)
@@ -293,6 +298,7 @@ class BertModel(Pretrained):
         position_ids: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        skip_padding: bool = False,
     ) -> BertOutput:
         """See `BertOutput`.
 
@@ -300,11 +306,18 @@ class BertModel(Pretrained):
             input_ids: (N, T) integers. token_type_ids: (N, T), 0 and 1 for a first and a second text; by default 0.
             attention_mask: (N, T), 0 or False for padding, 1 or True for tokens; by default all are tokens.
             position_ids: (N, T) or (T,), by default 0 .. T - 1.
+            skip_padding: compute nothing for padding, whose rows are then 0; those of tokens are the same.
         """
         check_ids(type(self).__name__, self.config, input_ids, token_type_ids, position_ids)
-        mask = padding_mask(type(self).__name__, attention_mask, input_ids)
+        padding = find_padding(type(self).__name__, attention_mask, input_ids, skip_padding)
         x = self.embeddings(input_ids, token_type_ids, position_ids)
-        x, states, attentions = self.encoder(x, mask, need_weights=output_attentions)
+        skipped = padding is not None and padding.skipped
+        x, states, attentions = self.encoder(
+            padding.without(x) if skipped else x, padding, need_weights=output_attentions
+        )
+        if skipped:
+            x = padding.with_zeros(x)
+            states = tuple(padding.with_zeros(state) for state in states) if output_hidden_states else None
         return BertOutput(
             x,
             None if self.pooler is None else self.pooler(x),
@@ -325,48 +338,3 @@ class BertModel(Pretrained):
             "embeddings.position_embeddings.weight": (config.max_position_embeddings, width),
             f"{last}.intermediate.dense.weight": (config.intermediate_size, width),
         }
-
-
-def check_ids(
-    name: str, config: Any, ids: Tensor, types: Tensor | None = None, positions: Tensor | None = None
-) -> None:
-    """ValueError, IndexError or TypeError for ids (N, T) that the model has no rows for."""
-    require_tensor(name, input_ids=ids, token_type_ids=types, position_ids=positions)
-    if ids.ndim != 2:
-        raise ValueError(f"{name}: input_ids must be (N, T), not {ids.shape}")
-    known = {
-        "input_ids": (ids, [ids.shape], config.vocab_size, "vocab_size"),
-        "token_type_ids": (types, [ids.shape], config.type_vocab_size, "type_vocab_size"),
-        "position_ids": (
-            positions,
-            [ids.shape, ids.shape[1:], (1, ids.shape[1])],
-            config.max_position_embeddings,
-            "max_position_embeddings",
-        ),
-    }
-    for argument, (x, shapes, limit, option) in known.items():
-        if x is None:
-            continue
-        if x.dtype.kind not in "iu":
-            raise TypeError(f"{name}: {argument} must be integers, not {x.dtype}")
-        if x.shape not in shapes:
-            raise ValueError(f"{name}: {argument} must have shape {shapes[0]} as input_ids, not {x.shape}")
-        array = x._array
-        if array.size and not (array.min() >= 0 and array.max() < max(limit, 1)):
-            bad = array[(array < 0) | (array >= max(limit, 1))][0]
-            raise IndexError(f"{name}: {argument} has {bad}, but must be in 0..{max(limit, 1) - 1} ({option}={limit})")
-    if positions is None and ids.shape[1] > config.max_positions:
-        raise ValueError(
-            f"{name}: {ids.shape[1]} tokens a text, but there are only {config.max_positions} positions; truncate them"
-        )
-
-
-def padding_mask(name: str, mask: Tensor | None, ids: Tensor) -> Tensor | None:
-    """(N, T) as attention takes it, (N, 1, 1, T) boolean; None if all are tokens."""
-    if mask is None:
-        return None
-    require_tensor(name, attention_mask=mask)
-    if mask.shape != ids.shape:
-        raise ValueError(f"{name}: attention_mask must have shape {ids.shape} as input_ids, not {mask.shape}")
-    tokens = mask.detach()._array != 0
-    return None if tokens.all() else made(tokens.reshape(len(tokens), 1, 1, -1))

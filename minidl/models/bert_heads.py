@@ -64,8 +64,8 @@ class BertForSequenceClassification(WithBody):
         position_ids: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, num_labels)."""
-        pooled = self.bert(input_ids, attention_mask, token_type_ids, position_ids).pooler_output
-        return self.classifier(self.dropout(pooled))
+        output = self.bert(input_ids, attention_mask, token_type_ids, position_ids, skip_padding=True)
+        return self.classifier(self.dropout(output.pooler_output))
 
 
 def head_dropout(config: BertConfig) -> float:

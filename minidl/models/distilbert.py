@@ -83,7 +83,7 @@ class DistilBertForSequenceClassification(WithBody):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Tensor:
         """Logits (N, num_labels)."""
-        x = self.distilbert(input_ids, attention_mask, **options).last_hidden_state[:, 0]
+        x = self.distilbert(input_ids, attention_mask, skip_padding=True, **options).last_hidden_state[:, 0]
         return self.classifier(self.dropout(F.relu(self.pre_classifier(x))))
 
 

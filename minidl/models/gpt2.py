@@ -25,13 +25,13 @@ import numpy as np
 from minidl import nn
 from minidl.factories import arange, empty, made, zeros
 from minidl.mode import no_grad
-from minidl.models.bert import ACTIVATIONS, check_ids
+from minidl.models.bert import ACTIVATIONS
 from minidl.models.bert_heads import TiedLinear
 from minidl.models.generation import check_choice, draw, probabilities
+from minidl.models.inputs import check_ids
 from minidl.models.pretrained import Config, Pretrained, initialise
 from minidl.nn import functional as F
 from minidl.nn.attention import attention_weights, joined
-from minidl.ops.heads import split_heads
 from minidl.ops.shapes import cat
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
@@ -136,7 +136,7 @@ class GPT2Attention(nn.Module):
         self, x: Tensor, cache: nn.KeyValueCache | None = None, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None, nn.KeyValueCache | None]:
         """(N, T, n_embd) -> the same; if asked for, weights (N, heads, T, S); if one was given, the longer cache."""
-        q, k, v = split_heads(self.c_attn(x), 3, self.heads)  # (N, heads, T, d)
+        q, k, v = F.split_heads(self.c_attn(x), 3, self.heads)  # (N, heads, T, d)
         if cache is not None:
             cache = cache.append(k, v)
             k, v = cache.key, cache.value  # (N, heads, S, d)

@@ -95,7 +95,8 @@ class RobertaForSequenceClassification(WithBody):
         position_ids: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, num_labels)."""
-        x = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state[:, 0]
+        output = self.roberta(input_ids, attention_mask, token_type_ids, position_ids, skip_padding=True)
+        x = output.last_hidden_state[:, 0]
         x = F.tanh(self.classifier["dense"](self.dropout(x)))
         return self.classifier["out_proj"](self.dropout(x))
 

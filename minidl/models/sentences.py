@@ -115,7 +115,7 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """(N, T) -> (N, hidden_size)."""
-        rows = self.model(input_ids, attention_mask, token_type_ids).last_hidden_state
+        rows = self.model(input_ids, attention_mask, token_type_ids, skip_padding=True).last_hidden_state
         vectors = pooled(rows, attention_mask, self.pooling)
         if not self.normalize:
             return vectors

@@ -15,7 +15,6 @@ from minidl.nn.dropout import probability
 from minidl.nn.linear import Linear, at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
-from minidl.ops.heads import split_heads
 from minidl.ops.shapes import cat
 from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
@@ -160,7 +159,7 @@ class MultiheadAttention(Module):
         E, H = self.embed_dim, self.num_heads
         if len(inputs) == 1 and self.in_proj_weight is not None:  # one product
             rows = F.linear(*inputs, self.in_proj_weight, self.in_proj_bias)  # (N, L, 3 E)
-            return list(split_heads(rows, 3, H))
+            return list(F.split_heads(rows, 3, H))
         if self.in_proj_weight is not None:
             weights = [self.in_proj_weight[i * E : (i + 1) * E] for i in range(3)]
         else:

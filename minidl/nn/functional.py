@@ -16,6 +16,7 @@ from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
 from minidl.ops.dropout import dropout, dropout2d
 from minidl.ops.embedding import embedding
+from minidl.ops.heads import split_heads
 from minidl.ops.indexing import one_hot
 from minidl.ops.linear import linear
 from minidl.ops.loss import (
@@ -101,6 +102,7 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "split_heads",
     "tanh",
     "tanhshrink",
     "threshold",

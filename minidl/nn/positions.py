@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minidl.axes import as_int
-from minidl.factories import empty, made
+from minidl.factories import arange, empty
+from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
-from minidl.ops.shapes import cat
 from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
@@ -29,11 +27,6 @@ def rows(layer: str, x: Tensor, width: int, offset: int) -> int:
     if as_int(layer, "offset", offset) < 0:
         raise ValueError(f"{layer}: offset must not be negative, but is {offset}")
     return x.shape[-2]
-
-
-def angles(positions: np.ndarray, width: int, base: float) -> np.ndarray:
-    """position · base^(-2i / width) for i = 0, 1, ..., in float64: (T, ⌈width / 2⌉)."""
-    return positions[:, None] * base ** (-np.arange(0, width, 2) / width)
 
 
 class SinusoidalPositions(Module):
@@ -62,21 +55,18 @@ class SinusoidalPositions(Module):
         super().__init__()
         (self.embedding_dim,) = at_least("SinusoidalPositions", 1, embedding_dim=embedding_dim)
         self.base = float(base)
-        self._table = np.empty((0, self.embedding_dim))
+        self._table = F.sinusoidal_positions(0, self.embedding_dim, base=self.base)
 
-    def table(self, length: int) -> np.ndarray:
-        """PE (length, D) in float64; made once for the longest sequence so far."""
-        if length > len(self._table):
-            waves = angles(np.arange(length), self.embedding_dim, self.base)
-            self._table = np.empty((length, self.embedding_dim))
-            self._table[:, 0::2] = np.sin(waves)
-            self._table[:, 1::2] = np.cos(waves[:, : self.embedding_dim // 2])
+    def table(self, length: int, dtype: Any) -> Tensor:
+        """PE (length, D); made once for the longest sequence so far, and some longer ones."""
+        if length > len(self._table) or self._table.dtype != dtype:
+            self._table = F.sinusoidal_positions(2 * length, self.embedding_dim, base=self.base, dtype=dtype)
         return self._table[:length]
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
         """x (..., T, D) -> y, the same shape."""
         T = rows("SinusoidalPositions", x, self.embedding_dim, offset)
-        return x + made(self.table(offset + T)[offset:].astype(x.dtype))
+        return x + self.table(offset + T, x.dtype)[offset:]
 
     def extra_repr(self) -> str:
         return f"{self.embedding_dim}, base={self.base}"
@@ -133,7 +123,7 @@ class RotaryPositions(Module):
         (a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ)
 
     A dot product of a query at s and a key at t then depends on the rows and on t - s alone. Nothing is learnt. Pairs
-    are values i and i + D/2 (as GPT-NeoX and Llama have them), or with `interleaved` 2i and 2i + 1 (as in the paper).
+    are neighbours, or without `interleaved` values i and i + D/2 (as GPT-NeoX and Llama have them).
     J. Su et al., "RoFormer: enhanced transformer with rotary position embedding", 2021.
 
     >>> import minidl
@@ -152,7 +142,7 @@ class RotaryPositions(Module):
         ValueError: an odd D; another width; a negative offset.
     """
 
-    def __init__(self, dim: int, base: float = 10000.0, interleaved: bool = False) -> None:
+    def __init__(self, dim: int, base: float = 10000.0, interleaved: bool = True) -> None:
         super().__init__()
         (self.dim,) = at_least("RotaryPositions", 2, dim=dim)
         if self.dim % 2:
@@ -162,16 +152,7 @@ class RotaryPositions(Module):
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
         """x (..., T, D) -> y, the same shape."""
         T = rows("RotaryPositions", x, self.dim, offset)
-        theta = angles(np.arange(offset, offset + T), self.dim, self.base)  # (T, D/2)
-        sin, cos = (made(wave.astype(x.dtype)) for wave in (np.sin(theta), np.cos(theta)))
-        if self.interleaved:
-            a, b = x[..., 0::2], x[..., 1::2]
-        else:
-            a, b = x[..., : self.dim // 2], x[..., self.dim // 2 :]
-        turned = [a * cos - b * sin, a * sin + b * cos]
-        if self.interleaved:
-            return cat([t.unsqueeze(-1) for t in turned], -1).reshape(x.shape)
-        return cat(turned, -1)
+        return F.rotary_embedding(x, arange(offset, offset + T), base=self.base, interleaved=self.interleaved)
 
     def extra_repr(self) -> str:
         return f"{self.dim}, base={self.base}, interleaved={self.interleaved}"

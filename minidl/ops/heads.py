@@ -57,9 +57,8 @@ def split_heads(input: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     Raises:
         ValueError: another rank, or a width that does not divide.
 
-    >>> import minidl
-    >>> from minidl.ops.heads import split_heads
-    >>> q, k, v = split_heads(minidl.zeros(2, 5, 24), 3, 4)
+    >>> import minidl, minidl.nn.functional as F
+    >>> q, k, v = F.split_heads(minidl.zeros(2, 5, 24), 3, 4)
     >>> q.shape
     (2, 4, 5, 2)
     """
