@@ -751,6 +751,8 @@ def neighbouring_row(self, g):
 @wrong("rotary_embedding", RotaryEmbedding)
 def turns_on_instead_of_back(self, g):
     return call(RotaryEmbedding, g, cos=self.cos, sin=self.sin, interleaved=self.interleaved)
+
+
 @wrong("split_heads", SplitHeads)
 def parts_stand_in_another_order(self, *gs):
     return right(SplitHeads)(self, *gs[::-1])

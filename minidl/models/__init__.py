@@ -1,13 +1,8 @@
 """Models that read like the figures of their papers."""
 
-from minidl.models.charlm import CharLM
-from minidl.models.lenet import LeNet
-from minidl.models.resnet import ResNet, ResNet20
-from minidl.models.speaker import SpeakerNet
-
-__all__ = ["CharLM", "LeNet", "ResNet", "ResNet20", "SpeakerNet"]
 from minidl.models.bert import BertConfig, BertModel
 from minidl.models.bert_heads import BertForMaskedLM, BertForSequenceClassification
+from minidl.models.charlm import CharLM
 from minidl.models.distilbert import (
     DistilBertConfig,
     DistilBertForMaskedLM,
@@ -17,19 +12,16 @@ from minidl.models.distilbert import (
 from minidl.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
 from minidl.models.lenet import LeNet
 from minidl.models.resnet import ResNet, ResNet20
-from minidl.models.roberta import (
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForSequenceClassification,
-    RobertaModel,
-)
+from minidl.models.roberta import RobertaConfig, RobertaForMaskedLM, RobertaForSequenceClassification, RobertaModel
 from minidl.models.sentences import SentenceEncoder
+from minidl.models.speaker import SpeakerNet
 
 __all__ = [
     "BertConfig",
     "BertForMaskedLM",
     "BertForSequenceClassification",
     "BertModel",
+    "CharLM",
     "DistilBertConfig",
     "DistilBertForMaskedLM",
     "DistilBertForSequenceClassification",
@@ -45,4 +37,5 @@ __all__ = [
     "RobertaForSequenceClassification",
     "RobertaModel",
     "SentenceEncoder",
+    "SpeakerNet",
 ]
