@@ -124,6 +124,10 @@ NO, ONE = ((0, 0), (0, 0)), ((1, 1), (1, 1))
         (1, 1, 0, 70, 1, 1, 3, (1, 1), NO, (1, 1), 1),
         (1, 3, 20, 20, 16, 7, 7, (2, 2), ((3, 3), (3, 3)), (1, 1), 1),
         (2, 16, 5, 6, 16, 2, 2, (5, 4), NO, (1, 1), 1),
+        (2, 3, 20, 40, 15, 3, 3, (1, 1), ((0, 1), (0, 0)), (1, 1), 1),
+        (1, 40, 70, 150, 9, 3, 3, (1, 1), ONE, (1, 1), 1),
+        (2, 17, 20, 21, 40, 3, 3, (2, 2), ONE, (1, 1), 1),
+        (40, 2, 5, 4, 3, 3, 3, (1, 1), ONE, (1, 1), 2),
     ],
     ids=str,
 )
@@ -191,6 +195,14 @@ def test_not_a_number_and_infinity_reach_what_they_touch_and_nothing_else(value,
         for name, got, wanted in zip(("y", "gx", "gw"), kernels(*arguments), expected, strict=True):
             np.testing.assert_array_equal(np.isfinite(got), np.isfinite(wanted), err_msg=name)
             np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted), err_msg=name)
+
+
+def test_not_a_number_stays_in_its_image_where_images_share_a_tile():
+    x, weight, g, *geometry = problem(7, 6, 4, 2, 2, 32, 3, 3, (1, 1), ONE, (1, 1), 1)
+    x[0], g[0] = np.nan, np.nan
+    for got in kernels(x, weight, g, *geometry)[:2]:
+        assert np.isnan(got[0]).all()
+        assert np.isfinite(got[1:]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -97,3 +97,15 @@ def test_it_is_taken_where_it_pays_and_only_if_allowed(monkeypatch):
     assert run() == 3
     with pytest.raises(TypeError, match="allow_winograd"):
         minidl.allow_winograd(1)
+
+
+def test_not_a_number_stays_in_its_image():
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((5, 12, 8, 8)), rng.standard_normal((12, 12, 3, 3))
+    x[0] = np.nan
+    for got in (
+        winograd.winograd_forward(x, w, np.empty(0), (1, 1), (8, 8)),
+        winograd.winograd_input_gradient(x, w, (1, 1), x.shape),
+    ):
+        assert np.isnan(got[0]).all()
+        assert np.isfinite(got[1:]).all()

@@ -2,12 +2,15 @@
 
 | way        | where                                     | why                                                         |
 |------------|-------------------------------------------|-------------------------------------------------------------|
-| depthwise  | a channel has one filter of its own       | there is no product of matrices in it                       |
-| scatter    | gradient of an image of few channels      | they would leave most of a tile's columns empty             |
 | matrix     | a filter as large as the image            | there is one window: it is a linear layer                   |
 | winograd   | float32, 3×3 filters in steps of one      | a quarter of the multiplications, a few digits less exact   |
-| rows       | neighbouring windows, enough of a row     | the tile's columns are windows: nothing is copied           |
-| direct     | everything else                           | windows need no copies, whatever stride and dilation        |
+| rows       | y and gx, wherever rows fill the tile     | the tile's columns are windows: sums lie as they are stored |
+| dots       | gw, wherever rows fill vectors            | the lanes are windows: g is not packed, any filters fill it |
+| direct     | else: tiny images, many filters; strides  | the tile's columns are filters, windows lie anywhere        |
+|            | over many channels with many filters      | (rows would read too many phases of channels for a cache)   |
+
+Depthwise convolutions, first layers and 1×1 filters are no cases of their own: `rows` has tiles for few filters, cuts
+strided images into phases, and reads images that need no frame where they lie.
 
 With a stride, the gradient of the image falls into as many independent images as there are places in a step: those
 rows h with the same (h + top) mod stride saw the same taps. Each is the convolution, of stride 1, of g with those taps.
@@ -20,18 +23,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from minidl.kernels.depthwise import (
-    depthwise_forward_loops,
-    depthwise_input_gradient_loops,
-    depthwise_weight_gradient_loops,
-)
 from minidl.kernels.direct import pack_columns, products, sums_over_windows
+from minidl.kernels.dots import sums_along_rows
 from minidl.kernels.frame import Padding, Pair, framed
 from minidl.kernels.gemm import matmul
 from minidl.kernels.jit import contiguous
 from minidl.kernels.rows import rows_products
-from minidl.kernels.scatter import scatter_products
-from minidl.kernels.simd import tile_shape
+from minidl.kernels.simd import register_lanes, tile_shape
+from minidl.kernels.windows import Windows
 from minidl.kernels.winograd import winograd_forward, winograd_input_gradient, winograd_weight_gradient
 
 
@@ -52,32 +51,26 @@ def conv2d_forward(
         height, width = (x.shape[i] + sum(padding[i - 2]) - 2 for i in (2, 3))
         bias = no_bias(x) if bias is None else contiguous(bias)
         return winograd_forward(x, contiguous(weight), bias, (padding[0][0], padding[1][0]), (height, width))
-    x = framed(x, padding)
     (N, C, H, W), (K, c, R, S) = x.shape, weight.shape
-    P = (H - dilation[0] * (R - 1) - 1) // stride[0] + 1
-    Q = (W - dilation[1] * (S - 1) - 1) // stride[1] + 1
-    y = out = np.empty((N, K, P, Q), x.dtype)
+    P = (H + sum(padding[0]) - dilation[0] * (R - 1) - 1) // stride[0] + 1
+    Q = (W + sum(padding[1]) - dilation[1] * (S - 1) - 1) // stride[1] + 1
+    y = np.empty((N, K, P, Q), x.dtype)
     if not (x.size and y.size and weight.size):
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
-    if is_depthwise(weight, groups):
-        work = y.size * R * S
-        depthwise_forward_loops(N * K, x, contiguous(weight[:, 0]), y, *stride, *dilation, work=work)
-        if bias is not None:
-            y += bias[:, None, None]
-        return y
     bias = no_bias(x) if bias is None else contiguous(bias)
-    if R == S == 1 and stride == (1, 1):  # a plane of windows is one long row
-        x, out = x.reshape(N, C, 1, H * W), y.reshape(N, K, 1, H * W)
-        P, Q, H, W = 1, H * W, 1, H * W
+    size, filters = c * R * S, K // groups
+    beside = (S - 1) * dilation[1] // stride[1]
+    if fills_rows(filters, P, Q, beside, x.dtype) and not many(c, filters, stride, x.dtype):
+        windows = windows_of((P, Q), padding, stride, dilation, (R, S))
+        rows_products(contiguous(x), windows, contiguous(weight), steps(size), size, filters * size, bias, y, groups)
+        return y
+    x = framed(x, padding)
+    H, W = x.shape[2:]
     taps = tap_table(c, H * W, tuple(range(0, R * dilation[0], dilation[0])), W, S, dilation[1])
-    if fills_rows(K // groups, Q, stride, x.dtype):
-        rows_products(x, taps, contiguous(weight), bias, out, groups, stride[0])
-    else:
-        size, filters = c * R * S, K // groups
-        packed = pack_columns(contiguous(weight), steps(size), groups, filters, size, filters * size)
-        windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
-        products(x, windows, taps, packed, bias, out, groups, c * H * W, window_table(N, K * P * Q, P, Q, Q, 1))
+    packed = pack_columns(contiguous(weight), steps(size), groups, filters, size, filters * size)
+    starts = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
+    products(x, starts, taps, packed, bias, y, groups, c * H * W, window_table(N, K * P * Q, P, Q, Q, 1))
     return y
 
 
@@ -121,13 +114,23 @@ def allow_winograd(allowed: bool) -> None:
     winograd.allowed = allowed
 
 
-def fills_rows(filters: int, Q: int, stride: Pair, dtype: np.dtype) -> bool:
-    """Whether tiles of neighbouring windows waste no more than tiles of neighbouring filters."""
-    rows, columns = tile_shape(dtype)
-    if stride[1] != 1 or filters < rows or columns > Q:
-        return False
-    by_rows = rounded(filters, rows) / filters * rounded(Q, columns) / Q
-    return by_rows <= 1.1 * rounded(filters, columns) / filters
+def fills_rows(filters: int, P: int, Q: int, beside: int, dtype: np.dtype) -> bool:
+    """Whether tiles of neighbouring windows waste no more than tiles of neighbouring filters.
+
+    Of a row, `beside` windows straddle the next and are thrown away; copying sums out transposed takes its time, too.
+    """
+    _, columns = tile_shape(dtype)
+    places = (P - 1) * (Q + beside) + Q
+    by_rows = P * Q / rounded(places, columns)
+    return by_rows >= 0.7 * filters / rounded(filters, columns)
+
+
+def many(channels: int, filters: int, stride: Pair, dtype: np.dtype) -> bool:
+    """Whether, with a stride, there are so many channels that their phases are better left together."""
+    return stride != (1, 1) and channels > MANY and filters >= tile_shape(dtype)[1]
+
+
+MANY = 16
 
 
 def rounded(n: int, multiple: int) -> int:
@@ -150,20 +153,11 @@ def conv2d_input_gradient(
     (top, bottom), (left, right) = padding
     if not (g.size and weight.size and N * C * H * W):
         return np.zeros(x_shape, g.dtype)
-    if is_depthwise(weight, groups):
-        gx = np.empty((N, C, top + H + bottom, left + W + right), g.dtype)
-        work = g.size * R * S
-        depthwise_input_gradient_loops(
-            N * C, gx, contiguous(weight[:, 0]), contiguous(g), *stride, *dilation, work=work
-        )
-        return gx[:, :, top : top + H, left : left + W]
     if is_linear(x_shape, weight.shape, padding):
         return matmul(g.reshape(g.shape[:2]), weight.reshape(K, -1)).reshape(x_shape)
     if suits_winograd(x_shape, weight.shape, g.dtype, stride, padding, dilation):
         return winograd_input_gradient(contiguous(g), contiguous(weight), (top, left), x_shape)
-    if 4 * c <= tile_shape(g.dtype)[1]:
-        return scatter_products(contiguous(g), contiguous(weight), x_shape, stride, padding, dilation, groups)
-    return by_phases(g, contiguous(weight), x_shape, stride, padding, dilation, groups)
+    return by_phases(contiguous(g), contiguous(weight), x_shape, stride, padding, dilation, groups)
 
 
 def by_phases(
@@ -183,20 +177,24 @@ def by_phases(
     N, C, H, W = x_shape
     _, K, P, Q = g.shape
     _, c, R, S = weight.shape
-    if stride == (1, 1):  # one phase, and the kernel of forward serves
-        (top, bottom), (left, right) = padding
-        below, beside = dilation[0] * (R - 1), dilation[1] * (S - 1)
-        turned = weight.reshape(groups, K // groups, c, R, S).swapaxes(1, 2)[..., ::-1, ::-1]
-        frame = (below - top, below - bottom), (beside - left, beside - right)
-        return conv2d_forward(g, turned.reshape(C, K // groups, R, S), None, (1, 1), frame, dilation, groups)
     rows = [phase_taps(a, stride[0], padding[0][0], dilation[0], R) for a in range(min(stride[0], H))]
     columns = [phase_taps(b, stride[1], padding[1][0], dilation[1], S) for b in range(min(stride[1], W))]
+    gx = np.empty(x_shape, g.dtype) if all(rows) and all(columns) else np.zeros(x_shape, g.dtype)
+    height, places = K // groups, (-(-H // stride[0]), -(-W // stride[1]))
+    beside = dilation[1] * (S - 1) // stride[1]
+    if fills_rows(c, *places, beside, g.dtype) and not many(height, c, stride, g.dtype):
+        for a, taps_down in enumerate(rows):
+            for b, taps_along in enumerate(columns):
+                if taps_down and taps_along:
+                    windows = phase_windows(H, W, stride, a, b, taps_down, taps_along)
+                    filters = filter_steps(height, c * R * S, tuple(taps_down), tuple(taps_along), S)
+                    apart = c * R * S * height
+                    rows_products(g, windows, weight, filters, R * S, apart, no_bias(g), gx, groups, (a, b), stride)
+        return gx
     above, below = frame_of(rows, -(-H // stride[0]), P)
     before, behind = frame_of(columns, -(-W // stride[1]), Q)
     g = framed(g, ((above, below), (before, behind)))
     _, _, P, Q = g.shape
-    gx = np.empty(x_shape, g.dtype) if all(rows) and all(columns) else np.zeros(x_shape, g.dtype)
-    height = K // groups
     for a, taps_down in enumerate(rows):
         for b, taps_along in enumerate(columns):
             if not (taps_down and taps_along):
@@ -212,6 +210,29 @@ def by_phases(
             outs = phase_table(N, C, H, W, a, b, *stride)
             products(g, windows, taps, filters, no_bias(g), gx, groups, height * P * Q, outs)
     return gx
+
+
+def phase_windows(
+    H: int, W: int, stride: Pair, a: int, b: int, taps_down: list[Pair], taps_along: list[Pair]
+) -> Windows:
+    """What the places of a phase see of g: p = j + e."""
+    down, along = (min(e for _, e in taps) for taps in (taps_down, taps_along))
+    return Windows(
+        places=(-(-(H - a) // stride[0]), -(-(W - b) // stride[1])),
+        frame=(-down, -along),
+        stride=(1, 1),
+        rows=tuple(e - down for _, e in taps_down),
+        columns=tuple(e - along for _, e in taps_along),
+    )
+
+
+@lru_cache(maxsize=256)
+def filter_steps(
+    filters: int, size: int, taps_down: tuple[Pair, ...], taps_along: tuple[Pair, ...], S: int
+) -> np.ndarray:
+    """Where the weights (k, r, s) of a phase's taps lie in filters of so many values each, for channel 0."""
+    r, s = (np.array([tap for tap, _ in taps]) for taps in (taps_down, taps_along))
+    return (np.arange(filters)[:, None, None] * size + r[:, None] * S + s).ravel()
 
 
 def phase_taps(a: int, stride: int, top: int, dilation: int, R: int) -> list[Pair]:
@@ -242,26 +263,36 @@ def conv2d_weight_gradient(
         return matmul(g.reshape(g.shape[:2]).T, x.reshape(len(x), -1)).reshape(weight_shape)
     if suits_winograd(x.shape, weight_shape, g.dtype, stride, padding, dilation):
         return winograd_weight_gradient(contiguous(g), contiguous(x), (padding[0][0], padding[1][0]))
-    x, g = framed(x, padding), contiguous(g)
-    (N, C, H, W), (_, _, P, Q) = x.shape, g.shape
-    if groups == K and c == 1:
-        gw = np.zeros(weight_shape, g.dtype)
-        depthwise_weight_gradient_loops(K, x, gw.reshape(K, R, S), g, *stride, *dilation, work=g.size * R * S)
-        return gw
+    g, (_, _, P, Q) = contiguous(g), g.shape
+    fills = fills_lanes(K // groups, P, Q, padding, stride, (R, S), g.dtype)
+    if fills and not many(c, K // groups, stride, g.dtype):
+        windows = windows_of((P, Q), padding, stride, dilation, (R, S))
+        return sums_along_rows(contiguous(x), windows, g, groups).reshape(weight_shape)
+    x = framed(x, padding)
+    N, C, H, W = x.shape
     packed = pack_columns(g, window_table(N, K * P * Q, P, Q, Q, 1), groups, K // groups, P * Q, K // groups * P * Q)
     windows = window_table(N, C * H * W, P, Q, stride[0] * W, stride[1])
     taps = tap_table(c, H * W, tuple(range(0, R * dilation[0], dilation[0])), W, S, dilation[1])
     return sums_over_windows(x, windows, taps, packed, c * H * W, K // groups).reshape(weight_shape)
 
 
+def fills_lanes(filters: int, P: int, Q: int, padding: Padding, stride: Pair, size: Pair, dtype: np.dtype) -> bool:
+    """Whether vectors of neighbouring windows waste no more than tiles of neighbouring filters."""
+    _, columns = tile_shape(dtype)
+    flat = size == stride == (1, 1) and padding == ((0, 0), (0, 0))  # the image is one long row
+    length = P * Q if flat else Q
+    return length / rounded(length, register_lanes(dtype)) >= 0.7 * filters / rounded(filters, columns)
+
+
+def windows_of(places: Pair, padding: Padding, stride: Pair, dilation: Pair, size: Pair) -> Windows:
+    """The windows of filters of that size."""
+    rows, columns = (tuple(range(0, n * step, step)) for n, step in zip(size, dilation, strict=True))
+    return Windows(places, (padding[0][0], padding[1][0]), stride, rows, columns)
+
+
 def is_linear(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], padding: Padding) -> bool:
     """Whether a filter is as large as the image, so that there is one window."""
     return x_shape[1:] == weight_shape[1:] and padding == ((0, 0), (0, 0))
-
-
-def is_depthwise(weight: np.ndarray, groups: int) -> bool:
-    """Whether every channel of the image has one filter of its own."""
-    return weight.shape[0] == groups and weight.shape[1] == 1
 
 
 # Tables of offsets; a network asks for the same ones in every step

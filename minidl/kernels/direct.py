@@ -147,7 +147,7 @@ def products_task(task, image, windows, taps, filters, bias, y, groups, group_st
                     set_tile(image, starts[i:], taps, filters, right, packed, 0, steps, sums, i * columns, columns)
         for j in range(min(columns, height - block * columns)):
             k = group * height + block * columns + j
-            shift = bias[k] if bias.size else 0 * sums[0]
+            shift = bias[k] if bias.size else sums.dtype.type(0)
             for i in range(here):
                 out[at(places[at(begin + i)] + k * H * W)] = sums[at(i * columns + j)] + shift
 

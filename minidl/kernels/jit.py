@@ -169,9 +169,11 @@ class Intrinsic:
         """What stands in a compiled kernel for this: Numba's intrinsic."""
         if self.built is None:
             from llvmlite import ir
+            from numba.core import cgutils
             from numba.extending import intrinsic
 
-            self.built = self.build(SimpleNamespace(ir=ir, types=numba().types, intrinsic=intrinsic))
+            parts = SimpleNamespace(ir=ir, types=numba().types, intrinsic=intrinsic, cgutils=cgutils)
+            self.built = self.build(parts)
         return self.built
 
 

@@ -42,10 +42,18 @@ from minidl.kernels.jit import Intrinsic
 # loads the values of A for all rows of a step before it uses the first, so they need registers too: with AVX-512,
 # 10 · 2 sums, 10 values of A and 2 vectors of B make 32. Two rows more, and every step moves registers to memory.
 # Narrow: eight sums are what hides that a multiply-add takes four cycles where two begin in each.
+# High, flat and long: for convolution, as filters are 8, 16, 32, ..., or few, or one.
 TILES = {
-    "avx512": {"wide": (10, 128), "narrow": (8, 64), "low": (4, 128)},
-    "avx2": {"wide": (6, 64), "narrow": (8, 32), "low": (3, 64)},
-    "generic": {"wide": (4, 32), "narrow": (8, 16), "low": (2, 32)},
+    "avx512": {
+        "wide": (10, 128),
+        "narrow": (8, 64),
+        "low": (4, 128),
+        "high": (8, 128),
+        "flat": (4, 256),
+        "long": (1, 512),
+    },
+    "avx2": {"wide": (6, 64), "narrow": (8, 32), "low": (3, 64), "high": (6, 64), "flat": (4, 64), "long": (1, 256)},
+    "generic": {"wide": (4, 32), "narrow": (8, 16), "low": (2, 32), "high": (4, 32), "flat": (2, 64), "long": (1, 128)},
 }
 
 
@@ -139,7 +147,8 @@ def llvm_tile(kind: str, accumulate: bool) -> Any:
                 spread = builder.shuffle_vector(value, undefined, lanes)
                 updated.append(builder.call(fma, [spread, right, total]))
             next_d = builder.add(d, index(1))
-            builder.cbranch(builder.icmp_signed("<", next_d, depth), loop, after)
+            again = builder.cbranch(builder.icmp_signed("<", next_d, depth), loop, after)
+            again.set_metadata("llvm.loop", as_it_is(ir, builder.module))
             d.add_incoming(index(0), before)
             d.add_incoming(next_d, loop)
             zero = ir.Constant(vector, None)
@@ -164,6 +173,14 @@ def llvm_tile(kind: str, accumulate: bool) -> Any:
         return parts.intrinsic(tile)
 
     return build
+
+
+def as_it_is(ir: Any, module: Any) -> Any:
+    """What a loop's last branch carries to be left as it is: unrolled, a tile needs more registers than there are."""
+    unrolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = module.add_metadata([unrolled])
+    loop.operands = loop, unrolled  # such a node must name itself first
+    return loop
 
 
 def llvm_constant(kind: str, position: int) -> Any:
@@ -303,6 +320,50 @@ def combination(matrix: np.ndarray) -> Intrinsic:
         return parts.intrinsic(combine)
 
     return Intrinsic(build, plain)
+
+
+def move(parts_of_a_register: int) -> Intrinsic:
+    """Some neighbouring values, a register of them or its n-th part: move(x, x_start, y, y_start, shift).
+
+    y[y_start:][:lanes] = x[x_start:][:lanes] + shift
+    """
+
+    def plain(x, x_start, y, y_start, shift):  # type: ignore[no-untyped-def]
+        lanes = register_lanes(x.dtype) // parts_of_a_register
+        y[y_start:][:lanes] = x[x_start:][:lanes] + shift
+
+    def build(parts: Any) -> Any:
+        ir, types = parts.ir, parts.types
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            scalar = context.get_value_type(signature.args[0].dtype)
+            size = signature.args[0].dtype.bitwidth // 8
+            lanes = register_lanes(np.dtype(str(signature.args[0].dtype))) // parts_of_a_register
+            vector, lane = ir.VectorType(scalar, lanes), ir.IntType(32)
+            _, x_start, _, y_start, shift = args
+
+            def place(array: int, offset: Any) -> Any:
+                data = context.make_array(signature.args[array])(context, builder, args[array]).data
+                return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+
+            undefined = ir.Constant(vector, ir.Undefined)
+            shifts = builder.insert_element(undefined, shift, lane(0))
+            shifts = builder.shuffle_vector(shifts, undefined, ir.Constant(ir.VectorType(lane, lanes), None))
+            moved = builder.fadd(builder.load(place(0, x_start), align=size), shifts)
+            builder.store(moved, place(2, y_start), align=size)
+            return context.get_dummy_value()
+
+        def intrinsic(typing, x, x_start, y, y_start, shift):  # type: ignore[no-untyped-def]
+            return types.void(x, types.int64, y, types.int64, x.dtype), emit
+
+        return parts.intrinsic(intrinsic)
+
+    return Intrinsic(build, plain)
+
+
+def register_lanes(dtype: np.dtype) -> int:
+    """How many values a vector register holds."""
+    return tile_shape(dtype, "narrow")[1]
 
 
 def llvm_index(parts: Any) -> Any:

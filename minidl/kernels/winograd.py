@@ -139,7 +139,7 @@ def patch_products_task(task, x, points, bias, y, row, steps, lanes, top, left):
             interpolate(sums, (i * K + k) * columns, 6 * K * columns, half, i * columns, 6 * columns)
         for i in range(4):
             interpolate(half, i * 6 * columns, columns, patch, i * 4 * columns, columns)
-        shift = bias[k] if bias.size else 0 * half[0]
+        shift = bias[k] if bias.size else half.dtype.type(0)
         for j in range(here):
             store_patch(out, (first[j] * K + k) * P * Q, P, Q, patch[j:], columns, high[j], wide[j], shift)
 
