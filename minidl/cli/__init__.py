@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import minidl
 from minidl.cli import compile as compile_command
+from minidl.cli import predict as predict_command
 from minidl.cli.arguments import Parser, UsageError
+from minidl.cli.bert import BertJob
 from minidl.cli.charlm import CharLMJob, add_generate
 from minidl.cli.lenet import LeNetJob
 from minidl.cli.speaker import SpeakerJob
@@ -43,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name, "out of memory", 1)
 
 
-COMMANDS = ("train", "generate", "compile")
-JOBS = (LeNetJob(), SpeakerJob(), CharLMJob())
+COMMANDS = ("train", "predict", "generate", "compile")
+JOBS = (LeNetJob(), SpeakerJob(), CharLMJob(), BertJob())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     models = train.add_subparsers(metavar="MODEL", required=True)
     for job in JOBS:
         job.add_parser(models)
+    predict_command.add_parser(commands)
     add_generate(commands)
     compile_command.add_parser(commands)
     return parser

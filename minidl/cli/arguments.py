@@ -56,6 +56,19 @@ class Option:
         return type(parsed) is type(value) and parsed == value and (self.choices is None or value in self.choices)
 
 
+@dataclass(frozen=True)
+class Flag(Option):
+    """An option without a value, `--freeze`: False, or True if it is given."""
+
+    default: Any = False
+
+    def add_to(self, parser: argparse.ArgumentParser, name: str) -> None:
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_const", const=True, help=self.help)
+
+    def allows(self, value: Any) -> bool:
+        return type(value) is bool
+
+
 def absolute_path(text: str) -> str:
     """A path that means the same file wherever a run is resumed."""
     return str(Path(text).absolute())

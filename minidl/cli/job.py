@@ -73,13 +73,20 @@ class Job:
         """Call `minidl.training.fit` with the loaders, the optimiser and these options."""
         raise NotImplementedError
 
+    def furnish(self, run: Run, data: Any) -> None:
+        """Put into a new run folder what else it needs, so that it can be used without the data."""
+
+    def judge(self, model: Module, config: Config, data: Any, history: History) -> Mapping[str, float]:
+        """The row that the finished model is judged by."""
+        return history[-1]
+
     def scores(self, row: Mapping[str, float]) -> str:
         """What an epoch brought, in a few words."""
         train, held_out = row["train_accuracy"], row["test_accuracy"]
         return f"loss {row['train_loss']:.4f}  accuracy: train {train:.4f}, held-out {held_out:.4f}"
 
     def result(self, row: Mapping[str, float]) -> str:
-        """How the last epoch's model is judged."""
+        """What is said of the row that the finished model is judged by."""
         return f"held-out accuracy {row['test_accuracy']:.4f}"
 
     # The second half is the same for all.
@@ -105,6 +112,10 @@ class Job:
 
     def train(self, arguments: argparse.Namespace) -> int:
         """Train, or go on; the exit code."""
+        return self.run_once(arguments)[0]
+
+    def run_once(self, arguments: argparse.Namespace) -> tuple[int, Run]:
+        """Train one model, or go on; the exit code, and the run."""
         try:
             run, data = self.prepare(arguments)
         except (RunError, ValueError) as error:
@@ -117,22 +128,23 @@ class Job:
         try:
             with Interruptible() as interruptible:
                 model, history = self.learn(run, data, say, interruptible.check, progress=not arguments.quiet)
-                self.finish(run, model, history, say)
+                row = self.judge(model, run.config, data, history)
+                self.finish(run, model, history, row, say)
         except KeyboardInterrupt as interruption:
             command = f"minidl train {self.name} --resume {shlex.quote(str(run.folder))}"
             print(f"minidl train: interrupted; to go on: {command}", file=sys.stderr, flush=True)
-            return 128 + getattr(interruption, "number", signal.SIGINT)
+            return 128 + getattr(interruption, "number", signal.SIGINT), run
         except Diverged as error:
             advice = f"a smaller --lr may help (the epochs before are in {run.checkpoint})"
             raise Diverged(f"{error}; {advice}") from None
         # The median, because the first epoch may have compiled kernels.
         speed = self.samples(data) / max(statistics.median(history["seconds"]), 1e-3)
         print(
-            f"{self.result(history[-1])} after {len(history)} epochs in {sum(history['seconds']):.1f} s "
+            f"{self.result(row)} after {len(history)} epochs in {sum(history['seconds']):.1f} s "
             f"({speed:.0f} {self.unit}/s): {run.folder}",
             flush=True,
         )
-        return 0
+        return 0, run
 
     def prepare(self, arguments: argparse.Namespace) -> tuple[Run, Any]:
         """The run folder, new or reopened, and the data; all that can be wrong is said here, before training starts.
@@ -140,19 +152,13 @@ class Job:
         Raises:
             RunError, ValueError, OSError: with a message for the user.
         """
-        given = {name: getattr(arguments, name) for name in self.options if getattr(arguments, name) is not None}
         if arguments.resume is None:
-            config = self.configuration(given)
-            data = self.load(config)
-            self.build(config, data)
-            return Run.create(arguments.out, {**config, **self.facts(data), "minidl": minidl.__version__}), data
+            config, data = self.rehearse(arguments)
+            run = Run.create(arguments.out, {**config, **self.facts(data), "minidl": minidl.__version__})
+            self.furnish(run, data)
+            return run, data
         run = self.reopen(arguments.resume, arguments.out)
-        for name, value in given.items():
-            if value != run.config.get(name):
-                option = name.replace("_", "-")
-                raise RunError(
-                    f"{run.folder} was begun with --{option} {run.config.get(name)}, it cannot go on with {value}"
-                )
+        self.check_same(run, arguments)
         data = self.load(run.config)
         if any(run.config.get(name) != fact for name, fact in self.facts(data).items()):
             raise RunError(f"{self.source(run.config)} is not the data that {run.folder} was begun with")
@@ -164,6 +170,26 @@ class Job:
         config = {"model": self.name, **defaults, **given}
         self.complete(config)
         return config
+
+    def given(self, arguments: argparse.Namespace) -> Config:
+        """The options that were given."""
+        return {name: getattr(arguments, name) for name in self.options if getattr(arguments, name) is not None}
+
+    def rehearse(self, arguments: argparse.Namespace) -> tuple[Config, Any]:
+        """The configuration of a new run and its data; a model has been made of them, nothing has been written."""
+        config = self.configuration(self.given(arguments))
+        data = self.load(config)
+        self.build(config, data)
+        return config, data
+
+    def check_same(self, run: Run, arguments: argparse.Namespace) -> None:
+        """RunError if an option is given now that a run was begun without, or with another value."""
+        for name, value in self.given(arguments).items():
+            before = run.config.get(name)
+            if value != before:
+                flag = f"--{name.replace('_', '-')}"
+                begun = f"without {flag}" if before is None else f"with {flag} {before}"
+                raise RunError(f"{run.folder} was begun {begun}, it cannot go on with {value}")
 
     def reopen(self, resume: str, out: str | None) -> Run:
         """The unfinished run that `--resume` and `--out` speak of."""
@@ -214,11 +240,11 @@ class Job:
             raise UsageError(error) from None
         return model, history
 
-    def finish(self, run: Run, model: Module, history: History, say: Say) -> None:
+    def finish(self, run: Run, model: Module, history: History, row: Mapping[str, float], say: Say) -> None:
         """Write what a finished run leaves; the weights last, since they are the sign that it is finished."""
         history.save(run.history)
         try:
-            learning_curve(history, run.curve, f"{self.title}, {self.result(history[-1])}")
+            learning_curve(history, run.curve, f"{self.title}, {self.result(row)}")
         except ImportError:
             say("no learning curve: matplotlib is not installed (pip install 'minidl[plot]')")
         save_safetensors(model.state_dict(), run.weights, {"model": self.name})

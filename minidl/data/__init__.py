@@ -2,12 +2,14 @@
 
 from minidl.data.dataset import Dataset, Subset, TensorDataset, random_split
 from minidl.data.idx import read_idx, write_idx
-from minidl.data.images import ImageSet, load_digits, load_images, stratified
+from minidl.data.images import ImageSet, load_digits, load_images
 from minidl.data.labelled import TextSet, load_sentences, load_tsv
+from minidl.data.lines import read_lines
 from minidl.data.loader import DataLoader, default_collate
 from minidl.data.npz import read_npz
 from minidl.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from minidl.data.sequences import SequenceSet, SimilarLengthSampler, collate_sequences, load_japanese_vowels
+from minidl.data.split import folds, stratified
 from minidl.data.text import Alphabet, NextCharacter, load_moby_dick, read_text
 from minidl.data.transforms import Compose, Enlarge, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
 
@@ -35,6 +37,7 @@ __all__ = [
     "Transform",
     "collate_sequences",
     "default_collate",
+    "folds",
     "load_digits",
     "load_images",
     "load_japanese_vowels",
@@ -43,6 +46,7 @@ __all__ = [
     "load_tsv",
     "random_split",
     "read_idx",
+    "read_lines",
     "read_npz",
     "read_text",
     "stratified",

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.data.idx import read_idx
 from minidl.data.npz import read_npz
+from minidl.data.split import stratified
 
 DIGITS = Path(__file__).parent / "files" / "digits.npz"
 CHANNELS = (1, 3, 4)
@@ -65,23 +66,6 @@ class ImageSet:
                 sha.update(f"{array.dtype} {array.shape}".encode())
                 sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()[:16]
-
-
-def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A boolean mask (N,) that chooses the rounded `fraction` of every class at random.
-
-    >>> import numpy as np
-    >>> from minidl.data import stratified
-    >>> labels = np.repeat([0, 1], [10, 20])
-    >>> np.bincount(labels[stratified(labels, 0.2, seed=0)])
-    array([2, 4])
-    """
-    chosen = np.zeros(len(labels), bool)
-    chance = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        members = chance.permutation(np.flatnonzero(labels == label))
-        chosen[members[: round(fraction * len(members))]] = True
-    return chosen
 
 
 def load_digits() -> ImageSet:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.data.images import stratified
 from minidl.data.lines import read_lines
+from minidl.data.split import stratified
 
 SENTENCES = Path(__file__).parent / "files" / "uci_sentences.tsv.gz"
 

@@ -15,6 +15,7 @@ from minidl.models.resnet import ResNet, ResNet20
 from minidl.models.roberta import RobertaConfig, RobertaForMaskedLM, RobertaForSequenceClassification, RobertaModel
 from minidl.models.sentences import SentenceEncoder
 from minidl.models.speaker import SpeakerNet
+from minidl.models.text_classifier import TextClassifier
 
 __all__ = [
     "BertConfig",
@@ -38,4 +39,5 @@ __all__ = [
     "RobertaModel",
     "SentenceEncoder",
     "SpeakerNet",
+    "TextClassifier",
 ]

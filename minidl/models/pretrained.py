@@ -262,7 +262,11 @@ def read_config(folder: str | os.PathLike) -> tuple[dict[str, Any], Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
-    path = folder / "config.json"
+    return read_json(folder / "config.json"), folder / "config.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The values of a configuration's file. FileNotFoundError; ValueError if it is no JSON object."""
     if file_length(path) > LONGEST_CONFIG:
         raise ValueError(f"{path}: too long for a config")
     try:
@@ -271,7 +275,7 @@ def read_config(folder: str | os.PathLike) -> tuple[dict[str, Any], Path]:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values, path
+    return values
 
 
 def weights_file(folder: str | os.PathLike) -> Path:

@@ -6,7 +6,8 @@ from minidl.training.history import History
 from minidl.training.loop import Diverged, fit
 from minidl.training.progress import Progress
 from minidl.training.run import Run, RunError
-from minidl.training.schedule import constant, cosine, warmup_cosine
+from minidl.training.schedule import constant, cosine, warmup_cosine, warmup_linear
+from minidl.training.stopping import best_epoch
 
 __all__ = [
     "Diverged",
@@ -15,6 +16,7 @@ __all__ = [
     "Run",
     "RunError",
     "accuracy",
+    "best_epoch",
     "constant",
     "cosine",
     "evaluate",
@@ -22,4 +24,5 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     "warmup_cosine",
+    "warmup_linear",
 ]

@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from minidl.io import read_safetensors, save_safetensors
 from minidl.io.tree import pack, unpack
 from minidl.nn import Module
 from minidl.optim import Optimizer
 from minidl.random import Generator
+from minidl.tensor import Tensor
 from minidl.training.history import History
 
 FORMAT = "minidl checkpoint 1"
@@ -28,13 +32,17 @@ def save_checkpoint(
     optimizer: Optimizer,
     history: History,
     generators: Sequence[Generator] = (),
+    best: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
     """Write a checkpoint, as a whole or not at all. The number of epochs done is the length of the history.
+
+    `best` are the weights of the best epoch so far, where training stops early.
 
     Raises:
         OSError: the file cannot be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": Tensor(array) for name, array in best.items()}
     state = {
         "history": history.rows,
         "optimizer_class": type(optimizer).__name__,
@@ -49,8 +57,11 @@ def load_checkpoint(
     model: Module,
     optimizer: Optimizer | None = None,
     generators: Sequence[Generator] = (),
+    best: dict[str, np.ndarray] | None = None,
 ) -> History:
     """Put model, optimiser and generators into the state that `save_checkpoint` wrote, and return the history.
+
+    The weights of the best epoch, if there are any, go into `best`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -74,4 +85,6 @@ def load_checkpoint(
             generator.set_state(values)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
         raise ValueError(f"{path}: broken, or the checkpoint of another run: {error}") from None
+    if best is not None:
+        best |= {name.removeprefix("best."): t._array for name, t in tensors.items() if name.startswith("best.")}
     return history

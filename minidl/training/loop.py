@@ -21,6 +21,7 @@ from minidl.training.evaluation import Average, Carrying, Loss, Metric, accuracy
 from minidl.training.history import History
 from minidl.training.progress import Progress
 from minidl.training.schedule import Schedule, constant
+from minidl.training.stopping import EarlyStopping
 
 
 class Diverged(FloatingPointError):
@@ -39,6 +40,7 @@ def fit(
     schedule: Schedule = constant,
     stateful: bool = False,
     max_norm: float = math.inf,
+    patience: int | None = None,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     generators: Sequence[Generator] = (),
@@ -64,6 +66,8 @@ def fit(
         stateful: the model maps (x, ..., state) to (output, state); the state, None before the first batch of an
             epoch, goes on from batch to batch, detached: truncated backpropagation through time.
         max_norm: gradients are scaled so that their norm, all parameters taken together, is at most that.
+        patience: stop when so many epochs after the best one, by `best_epoch`, none was better; the model ends with the
+            weights of the best one. It is judged on `test_loader`, which therefore is no measure of it any more.
         checkpoint: a file that is replaced at the end of every epoch (and written before the first one).
         resume: go on from that file, to the same bits as an uninterrupted run; an interrupted epoch starts anew.
         generators: where chance comes from, apart from the default generator and the loader's.
@@ -77,8 +81,8 @@ def fit(
 
     Raises:
         Diverged: the loss is NaN or infinite, and in which step; or the weights are after an epoch.
-        ValueError: no epochs, a loader without samples, a `max_norm` that is not positive, a checkpoint that is broken
-            or of another model.
+        ValueError: no epochs, a loader without samples, a `max_norm` or `patience` that is not positive, patience
+            without test_loader, a checkpoint that is broken or of another model.
         OSError: the checkpoint cannot be written.
 
     Example:
@@ -99,16 +103,20 @@ def fit(
         raise ValueError(f"fit: expects at least one epoch of one batch, got {epochs} epochs of {steps} batches")
     if not max_norm > 0:
         raise ValueError(f"fit: max_norm must be positive, got {max_norm}")
+    if patience is not None and (patience < 1 or test_loader is None):
+        raise ValueError(f"fit: patience must be positive and needs a test_loader, got {patience}")
     base = [group["lr"] for group in optimizer.param_groups]
     chance = [default_generator, *([train_loader.generator] if train_loader.generator else []), *generators]
-    history = History()
+    history, stopping = History(), EarlyStopping(patience)
     if resume:
-        history = load_checkpoint(_path(checkpoint), model, optimizer, chance)
+        history = load_checkpoint(_path(checkpoint), model, optimizer, chance, stopping.weights)
     elif checkpoint is not None:
         save_checkpoint(checkpoint, model, optimizer, history, chance)
 
     with Progress(epochs * steps, len(history) * steps, "step", progress) as bar:
         for epoch in range(len(history), epochs):
+            if stopping.over(history):
+                break
             start = time.perf_counter()
             model.train()
             average, run = Average(), Carrying(model) if stateful else model
@@ -130,11 +138,13 @@ def fit(
                 row |= {f"test_{name}": mean for name, mean in means.items()}
             row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": round(time.perf_counter() - start, 3)}
             history.append(row)
+            stopping.look(model, history)
             if checkpoint is not None:
-                save_checkpoint(checkpoint, model, optimizer, history, chance)
+                save_checkpoint(checkpoint, model, optimizer, history, chance, stopping.weights)
             if on_epoch is not None:
                 with bar.paused():
                     on_epoch(row)
+    stopping.restore(model)
     return history
 
 

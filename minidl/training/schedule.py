@@ -34,3 +34,13 @@ def warmup_cosine(progress: float, warmup: float = 0.1) -> float:
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     return progress / warmup if progress < warmup else cosine((progress - warmup) / (1 - warmup))
+
+
+def warmup_linear(progress: float, warmup: float = 0.1) -> float:
+    """A straight line from 0 to 1 over the first `warmup` of the steps, then one down to 0 (J. Devlin et al., 2019).
+
+    >>> from minidl.training import warmup_linear
+    >>> [round(warmup_linear(t), 3) for t in (0, 0.05, 0.1, 0.55, 1)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    return progress / warmup if progress < warmup else (1 - progress) / (1 - warmup)
