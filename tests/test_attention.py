@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def compare(arrays: list[np.ndarray | None], dtypes: Any = TOLERANCES, **options
 @given(st.data())
 def test_any_shape_and_mask(data: Any) -> None:
     """Lengths on both sides of the blocks' borders; leading dimensions that broadcast."""
-    lengths = st.one_of(st.integers(1, 40), st.sampled_from([95, 97, 127, 128, 129, 131, 200, 259, 300]))
+    lengths = st.one_of(
+        st.integers(1, 10), st.integers(1, 40), st.sampled_from([95, 97, 127, 128, 129, 131, 200, 259, 300])
+    )
     widths = st.sampled_from([1, 2, 7, 16, 31, 32, 33])
     L, S, E, V = data.draw(lengths), data.draw(lengths), data.draw(widths), data.draw(widths)
     batches = st.sampled_from([(), (1,), (2,), (2, 1), (1, 2), (3, 1, 2)])
@@ -75,6 +78,15 @@ def test_any_shape_and_mask(data: Any) -> None:
         shape = (*subset(), *(1 if data.draw(st.booleans()) else n for n in (L, S)))
         arrays.append(rng.random(shape) < 0.5 if kind == "bool" else rng.standard_normal(shape))
     compare(arrays, **options)
+
+
+@pytest.mark.parametrize("L", [1, 2, attention.FEW, attention.FEW + 1])
+@pytest.mark.parametrize(("E", "V"), [(64, 64), (13, 45), (80, 3)])
+def test_few_queries(L: int, E: int, V: int) -> None:
+    """Keys and values that lie apart in memory, more of them than a block has."""
+    kv = [normal(2, 300, 3, n, seed=n).transpose(0, 2, 1, 3) for n in (E, V)]
+    compare([normal(2, 3, L, E), *kv, normal(2, 1, L, 300) > 0])
+    compare([normal(2, 3, L, E), *kv, normal(3, 1, 300)], dropout_p=0.3)
 
 
 @pytest.mark.parametrize(("L", "S"), [(1, 1), (128, 128), (300, 200), (200, 300), (97, 500), (3, 260)])
@@ -233,24 +245,53 @@ def test_against_pytorch() -> None:
                 np.testing.assert_allclose(a, b.numpy(), rtol=1e-9, atol=1e-12)
 
 
+CASES: list[tuple[list[tuple[int, ...]], dict[str, Any]]] = [
+    ([(2, 45, 9), (2, 150, 9), (2, 150, 37)], {"is_causal": True}),
+    ([(2, 20, 9), (2, 30, 9), (2, 30, 5), (20, 30)], {"dropout_p": 0.2}),
+    ([(2, 3, 33), (2, 150, 33), (2, 150, 37), (3, 150)], {"dropout_p": 0.2}),
+]
 CHECK = """
-import numpy as np, sys
+import sys, numpy as np
 sys.path.insert(0, "tests")
-from test_attention import compare, normal
-dtypes = ["float32"]
-compare([normal(2, 45, 9), normal(2, 150, 9), normal(2, 150, 5)], dtypes, is_causal=True)
-compare([normal(2, 20, 9), normal(2, 30, 9), normal(2, 30, 5), normal(20, 30)], dtypes, dropout_p=0.2)
+from test_attention import CASES, passes
+saved = np.load(sys.argv[1])
+for i, (shapes, options) in enumerate(CASES):
+    for j, got in enumerate(passes([saved[f"{i} {j}"] for j in range(len(shapes))], "float32", **options)):
+        wanted = saved[f"{i} wanted {j}"]
+        assert np.abs(got - wanted).max() < 2e-5 * max(np.abs(wanted).max(), 1), (i, j)
 """
 
 
-@pytest.mark.parametrize(
-    "setting", ["MINIDL_SIMD=avx512", "MINIDL_SIMD=avx2", "MINIDL_SIMD=generic", "NUMBA_DISABLE_JIT=1"]
-)
-def test_every_path(setting: str) -> None:
-    name, _, value = setting.partition("=")
-    if value == simd():
+SETTINGS = ["MINIDL_SIMD=avx512", "MINIDL_SIMD=avx2", "MINIDL_SIMD=generic", "NUMBA_DISABLE_JIT=1"]
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: Any) -> Iterator[dict[str, subprocess.Popen]]:
+    """A process for each setting, all at once. They get inputs and what the definition makes of them from a file, so
+    that they compile nothing but what they are to test.
+    """
+    path, saved = tmp_path_factory.mktemp("attention") / "cases.npz", {}
+    for i, (shapes, options) in enumerate(CASES):
+        arrays = [normal(*shape, seed=j, dtype="float32") for j, shape in enumerate(shapes)]
+        with minidl.definitions():
+            wanted = passes(arrays, **options)
+        saved |= {f"{i} {j}": a for j, a in enumerate(arrays)} | {f"{i} wanted {j}": a for j, a in enumerate(wanted)}
+    np.savez(path, **saved)
+    command, started = [sys.executable, "-c", CHECK, str(path)], {}
+    for setting in SETTINGS:
+        name, _, value = setting.partition("=")
+        if value != simd():  # what all other tests run on
+            environment = os.environ | {name: value, "PYTHONPATH": str(ROOT)}
+            started[setting] = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    yield started
+    for process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_path(setting: str, processes: dict[str, subprocess.Popen]) -> None:
+    if setting not in processes:
         pytest.skip("what all other tests run on")
-    code = CHECK if name == "MINIDL_SIMD" else CHECK.replace("150", "40")
-    environment = os.environ | {name: value, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    _, errors = processes[setting].communicate()
+    assert processes[setting].returncode == 0, errors

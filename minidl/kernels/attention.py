@@ -13,6 +13,7 @@ to divide by; with a running maximum m and sum l, both can come late (M. Milakov
     m' = max(m, max_j s_j)     l' = l · exp(m - m') + Σ_j exp(s_j - m')     y' = y · exp(m - m') + Σ_j exp(s_j - m') v_j
 
 and at the end y / l. For backward (`attention_backward.py`) only log Σ_j exp(s_j) = m + log l of each query is kept.
+Where there are but a few queries, `attention_few.py` takes over.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from typing import Any
 
 import numpy as np
 
+from minidl.kernels.attention_few import FEW, INFINITE, attention_few
+from minidl.kernels.dropout import limit, random_bits
 from minidl.kernels.gemm import pack_panel_columns
 from minidl.kernels.jit import helper, kernel
-from minidl.kernels.math import decay, exp, log, typed
+from minidl.kernels.math import decay, log
 from minidl.kernels.simd import add_tile, at, set_tile, tile_columns, tile_rows, tile_shape
 from minidl.kernels.vectors import add_up, copy_row, copy_rows, largest, subtract
 
 QUERIES, KEYS = 128, 128  # of a block, about: a block of scores, 64 KiB, stays in the second cache
-
-INFINITE = typed([np.inf])
 
 
 class Heads:
@@ -56,7 +57,8 @@ class Heads:
         self.starts = np.zeros(1, np.int64)
         leading = [0] * (len(batch) + 2 - x.ndim) + steps[:-2]
         for n, step in zip(batch, leading, strict=True):
-            self.starts = np.add.outer(self.starts, np.arange(n) * step).reshape(-1)
+            if n != 1:
+                self.starts = (self.starts[:, None] + np.arange(n) * step).reshape(-1)
 
 
 def usable(x: np.ndarray) -> bool:
@@ -91,8 +93,8 @@ class Mask:
 
 
 def dice(dropout: float, seed: int) -> np.ndarray:
-    """Seed and threshold, of 24 bits: what is drawn below it is dropped. A threshold of 0 drops nothing."""
-    return np.array([seed, round(dropout * 2**24)], np.uint64)
+    """Seed and limit: what is drawn below it is dropped. A limit of 0 drops nothing."""
+    return np.array([seed, limit(dropout)], np.uint64)
 
 
 def blocks(L: int, S: int, dtype: np.dtype) -> tuple[int, int]:
@@ -135,27 +137,32 @@ def forward(
     block, keys = blocks(L, S, q.dtype)
     starts = np.stack([*(h.starts for h in heads), masks.starts])
     steps = np.array([*(h.row for h in heads), masks.row, masks.column], np.int64)
-    tasks = starts.shape[1] * -(-L // block)
-    attention_forward(
+    count = starts.shape[1]
+    run, tasks, work = attention_forward, count * -(-L // block), count * L * S * (E + V + 20) // 40
+    if L <= FEW:
+        run, tasks, work = attention_few, count, count * (L + 1) * S * (E + V) // 20
+    run(
         tasks, *(h.memory for h in heads), masks.allowed, masks.added, sums.reshape(-1), starts, steps,
         L, S, E, V, np.array([scale, 1 - dropout], q.dtype), causal, dice(dropout, seed), block, keys,
-        work=starts.shape[1] * L * S * (E + V + 20) // 40,
+        work=work,
     )  # fmt: skip
     return y, sums
+
+
+@helper(inline=False)
+def pack_columns(x, to, here, depth, depth_step, column_step):  # type: ignore[no-untyped-def]
+    """`pack_panel_columns`, compiled once."""
+    pack_panel_columns(x, to, here, depth, depth_step, column_step)
 
 
 @helper(inline=False)
 def turn(x, start, row, to, here, depth, factor):  # type: ignore[no-untyped-def]
     """Panels (depth, columns) of `here` rows of x, turned and multiplied by a factor; zeros after them."""
     columns = tile_columns(x)
-    for i in range((here + columns - 1) // columns * columns):
-        panel = to[i // columns * columns * depth + i % columns :]
-        if i < here:
-            for d in range(depth):
-                panel[at(d * columns)] = x[at(start + i * row + d)] * factor
-        else:
-            for d in range(depth):
-                panel[at(d * columns)] = 0
+    for i in range(0, here, columns):
+        pack_columns(x[start + i * row :], to[i * depth :], min(columns, here - i), depth, 1, row)
+    for i in range((here + columns - 1) // columns * columns * depth):
+        to[i] *= factor
 
 
 @helper(inline=False)
@@ -164,7 +171,7 @@ def pack(x, start, row, to, here, length, width):  # type: ignore[no-untyped-def
     columns = tile_columns(x)
     for e in range(0, width, columns):
         if width - e < columns:
-            pack_panel_columns(x[start + e :], to[e * length :], width - e, here, row, 1)
+            pack_columns(x[start + e :], to[e * length :], width - e, here, row, 1)
         else:
             whole = here // 4 * 4
             for j in range(0, whole, 4):
@@ -222,22 +229,13 @@ def mask_panel(s, n, here, allowed, added, start, row, column, diagonal):  # typ
             line[at(i)] = forbidden
 
 
-@helper(fastmath=frozenset())
-def kept(place, seed, threshold):  # type: ignore[no-untyped-def]
-    """Whether dropout keeps the weight at a place: SplitMix64's number of that place is not below the threshold."""
-    z = seed + (np.uint64(place) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(40)) >= threshold
-
-
 @helper(inline=False)
 def drop_panel(p, n, here, place, S, dice):  # type: ignore[no-untyped-def]
     """Set to 0 what is dropped of weights (n keys, here queries), of which the first is at `place` of all (L, S)."""
     columns = tile_columns(p)
     for j in range(n):
         for i in range(here):
-            if not kept(place + i * S + j, dice[0], dice[1]):
+            if random_bits(dice[0], np.uint64(place + i * S + j)) < dice[1]:
                 p[at(j * columns + i)] = 0
 
 
@@ -257,12 +255,24 @@ def soften(s, n, top, total, factor):  # type: ignore[no-untyped-def]
         top[i] = shift[i]
         if shift[i] == -infinite:  # no keys so far: exp(-inf - 0) is 0, exp(-inf + inf) is not
             shift[i] = 0
-        factor[i] = exp(m - shift[i])
+        factor[i] = decay(m - shift[i])
         total[i] *= factor[i]
     subtract(s, 0, n, columns, shift, 0)
     for j in range(n * columns):
         s[at(j)] = decay(s[at(j)])
     add_up(s, 0, n, columns, total, 0)
+
+
+@helper(inline=False)
+def across_tiles(p, places, rows_of, total, high, n, before, length, width):  # type: ignore[no-untyped-def]
+    """total[i] += Σ_j p[j, i] · rows_of[j], for the queries i of a block and the n keys that they are not before."""
+    rows, columns = tile_rows(p), tile_columns(p)
+    wide, steps = (width + columns - 1) // columns * columns, np.arange(length) * columns
+    for i in range(0, high, rows):
+        depth = min(n, before + i + rows) if before < n else n
+        if depth > 0:
+            for e in range(0, wide, columns):
+                add_tile(p, places[i:], steps, rows_of, e * length, steps, 0, depth, total, i * wide + e, wide)
 
 
 def example(dtype: np.dtype) -> tuple[Any, ...]:
@@ -322,11 +332,7 @@ def attention_forward(
                 line = result[i * wide :][:wide]
                 for e in range(wide):
                     line[e] *= factor[i]
-        for i in range(0, high, rows):
-            depth = min(n, first + i + rows - start) if causal else n
-            if depth > 0:
-                for e in range(0, wide, columns):
-                    add_tile(p, places[i:], down, value_panels, e * keys, down, 0, depth, result, i * wide + e, wide)
+        across_tiles(p, places, value_panels, result, high, n, first - start if causal else n, keys, V)
     for i in range(high):
         line, to = result[i * wide :][:V], y[starts[3, head] + (first + i) * steps[3] :][:V]
         share = one / (total[i] * scale[1]) if total[i] != 0 and scale[1] > 0 else zero

@@ -26,9 +26,9 @@ import numpy as np
 from minidl.kernels.attention import (
     Heads,
     Mask,
+    across_tiles,
     blocks,
     dice,
-    kept,
     like,
     mask_panel,
     pack,
@@ -36,6 +36,7 @@ from minidl.kernels.attention import (
     score_panel,
     turn,
 )
+from minidl.kernels.dropout import random_bits
 from minidl.kernels.jit import contiguous, helper, kernel
 from minidl.kernels.math import decay
 from minidl.kernels.simd import add_tile, at, tile_columns, tile_rows
@@ -115,8 +116,8 @@ def drop_or_scale(x, n, here, place, S, dice, factor):  # type: ignore[no-untype
     columns = tile_columns(x)
     for j in range(n):
         for i in range(here):
-            value = x[at(j * columns + i)] * factor
-            x[at(j * columns + i)] = value if kept(place + i * S + j, dice[0], dice[1]) else x.dtype.type(0)
+            dropped = random_bits(dice[0], np.uint64(place + i * S + j)) < dice[1]
+            x[at(j * columns + i)] = x.dtype.type(0) if dropped else x[at(j * columns + i)] * factor
 
 
 @helper(inline=False)
@@ -242,15 +243,3 @@ def down_tiles(p, places, rows_of, total, start, n, high, before, length, width)
             for e in range(0, wide, columns):
                 to, depth = (start + j) * wide + e, high - skip
                 add_tile(p, lines, places, rows_of, e * length, steps, skip, depth, total, to, wide)
-
-
-@helper(inline=False)
-def across_tiles(p, places, rows_of, total, high, n, before, length, width):  # type: ignore[no-untyped-def]
-    """total[i] += Σ_j p[j, i] · rows_of[j], for the queries i of a block and the n keys that they are not before."""
-    rows, columns = tile_rows(p), tile_columns(p)
-    wide, steps = (width + columns - 1) // columns * columns, np.arange(length) * columns
-    for i in range(0, high, rows):
-        depth = min(n, before + i + rows) if before < n else n
-        if depth > 0:
-            for e in range(0, wide, columns):
-                add_tile(p, places[i:], steps, rows_of, e * length, steps, 0, depth, total, i * wide + e, wide)

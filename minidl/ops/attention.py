@@ -13,26 +13,11 @@ from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import attention as kernels
 from minidl.kernels import attention_backward as kernels_backward
+from minidl.kernels import dropout as dropout_kernels
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.primitives.elementwise import unbroadcast
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
-
-GOLDEN, FIRST, SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-
-
-def kept(seed: int, p: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Which weights dropout keeps: of those numbered 0, 1, ... the ones whose random number is not below p.
-
-    The number at a place is a function of the seed and the place alone, so that backward draws it again instead of
-    keeping it, and threads need not agree on an order. It is SplitMix64's (G. Steele et al., "Fast splittable
-    pseudorandom number generators", 2014), 24 bits of it.
-    """
-    z = np.uint64(seed) + np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * GOLDEN
-    z = (z ^ (z >> np.uint64(30))) * FIRST
-    z = (z ^ (z >> np.uint64(27))) * SECOND
-    z = z ^ (z >> np.uint64(31))
-    return ((z >> np.uint64(40)) >= np.uint64(round(p * 2**24))).reshape(shape)
 
 
 def scaled_dot_product_attention_definition(
@@ -52,7 +37,8 @@ def scaled_dot_product_attention_definition(
     p = e / total.where(total != 0, 1.0)
     if dropout:
         factor = 1 / (1 - dropout) if dropout < 1 else 0
-        p = p * Tensor(kept(seed, dropout, p.shape).astype(p.dtype) * p.dtype.type(factor))
+        kept = dropout_kernels.kept(seed, dropout, math.prod(p.shape)).reshape(p.shape)  # by their places, as F.dropout
+        p = p * Tensor(kept.astype(p.dtype) * p.dtype.type(factor))
     return p @ v
 
 
