@@ -1,4 +1,4 @@
-"""Switches of a thread: is a graph recorded, do operations run as their definitions?"""
+"""Switches of a thread: is a graph recorded, do operations run as their definitions, are first values drawn?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Mode(threading.local):
 
     recording = True
     definitions = False
+    drawing = True
 
 
 mode = Mode()
@@ -51,6 +52,11 @@ def no_grad() -> Switch:
 def enable_grad() -> Switch:
     """Record a graph inside, even within `no_grad`."""
     return Switch("recording", True)
+
+
+def nothing_drawn() -> Switch:
+    """Let `nn.init` leave parameters as their memory is, where it would draw: other values are about to be loaded."""
+    return Switch("drawing", False)
 
 
 class set_grad_enabled(Switch):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
-from minidl import models
+from minidl import models, nn
 from minidl.io import load, save
 from minidl.models import (
     BertConfig,
@@ -252,6 +252,22 @@ def test_prefixes_and_old_names(tmp_path, prefix, old):
     assert report.missing_keys == ["classifier.weight", "classifier.bias"]
     assert headed(ids).shape == (1, 5)
     np.testing.assert_array_equal(outputs(headed.bert, ids), outputs(model, ids))
+
+
+def test_nothing_is_drawn_for_what_the_file_has(tmp_path):
+    config = BertConfig(**SMALL, num_labels=4)
+    BertModel(config).save_pretrained(tmp_path)
+    generator = minidl.random.default_generator
+    before = generator.get_state()
+    BertModel.from_pretrained(tmp_path)
+    assert generator.get_state() == before
+    minidl.manual_seed(5)
+    headed = BertForSequenceClassification.from_pretrained(tmp_path, verbose=False, num_labels=4)
+    minidl.manual_seed(5)
+    new = BertForSequenceClassification(config)  # whose classifier is what a new head is
+    np.testing.assert_array_equal(headed.classifier.weight.detach(), new.classifier.weight.detach())
+    assert not headed.classifier.bias.detach().numpy().any()
+    assert not np.array_equal(nn.Linear(3, 3).weight.detach(), nn.Linear(3, 3).weight.detach())  # drawn again
 
 
 def test_the_report_is_printed(tmp_path, capsys):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from minidl import nn
 from minidl.data.limits import file_length
 from minidl.io import load, save_safetensors, write_atomically
+from minidl.mode import nothing_drawn
 from minidl.tensor import Tensor
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -163,8 +164,11 @@ class Pretrained(nn.Module):
             raise ValueError(f"{path}: expected arrays by name, as a state_dict has them")
         weights = cls.own_names(weights)
         cls.check_sizes(config, weights, path)
-        model = cls(config) if dtype is None else cls(config).to(dtype)
+        with nothing_drawn():
+            model = cls(config) if dtype is None else cls(config).to(dtype)
         report = model.load_weights(weights, path)
+        if report.missing_keys:
+            model.draw(report.missing_keys)
         if verbose and report:
             print(report, file=sys.stderr)
         model.eval()
@@ -213,7 +217,7 @@ class Pretrained(nn.Module):
     def load_weights(self, weights: Mapping[str, Tensor], path: str | os.PathLike) -> LoadingReport:
         """Take all arrays that there is a place for, if they fit and nothing of the body is missing."""
         name = type(self).__name__
-        own = {key.removeprefix(self.prefix): t for key, t in self.state_dict(keep_vars=True).items()}
+        own = self.places()
         found = {id(own[key]) for key in weights if key in own}
         missing = [key for key, t in own.items() if id(t) not in found]  # of tied ones, one is enough
         unexpected = [key for key in weights if key not in own]
@@ -232,6 +236,16 @@ class Pretrained(nn.Module):
             if key in own:
                 own[key].data[...] = w.to(own[key].dtype)
         return LoadingReport(os.fspath(path), name, missing, unexpected)
+
+    def places(self) -> dict[str, Tensor]:
+        """The model's arrays by their keys without the prefix of the body."""
+        return {key.removeprefix(self.prefix): t for key, t in self.state_dict(keep_vars=True).items()}
+
+    def draw(self, keys: Iterable[str]) -> None:
+        """Give some arrays the first values that a new model has there."""
+        own, new = self.places(), type(self)(self.config).places()
+        for key in keys:
+            own[key].data[...] = new[key].detach().to(own[key].dtype)
 
     def may_be_new(self, key: str) -> bool:
         """Whether a model is still the pretrained one without this key: it is of a head, not of the body."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.dtypes import require_float
+from minidl.mode import mode
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
@@ -91,6 +92,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     check("uniform_", tensor)
     if not a <= b:
         raise ValueError(f"uniform_: expected a <= b, got a={a}, b={b}")
+    if not mode.drawing:
+        return tensor
     return write("uniform_", tensor, a + (b - a) * stream(generator).random(tensor.shape, tensor.dtype))
 
 
@@ -99,6 +102,8 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     check("normal_", tensor)
     if not std >= 0:
         raise ValueError(f"normal_: std must not be negative, but is {std}")
+    if not mode.drawing:
+        return tensor
     return write("normal_", tensor, mean + std * stream(generator).standard_normal(tensor.shape, tensor.dtype))
 
 
