@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart there, a PNG; needs the extra `plot`")
-    parser.add_argument("--memory", action="store_true", help="instead: the peak memory of a step of ResNet-20")
+    parser.add_argument("--memory", action="store_true", help="instead: peak memory, of ResNet-20 and attention")
     return parser
 
 

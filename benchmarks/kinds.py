@@ -31,6 +31,7 @@ SMOOTH = Tolerance(1e-5, "approximations of exp, tanh and erf, a few ulp each")
 SUMS = Tolerance(1e-4, "sums of up to thousands of float32 terms, in another order")
 LONG_SUMS = Tolerance(1e-3, "sums of up to 10⁵ terms, or Winograd: relative errors near 1e-4, the largest of 10⁶")
 RECURRENCE = Tolerance(1e-3, "twenty steps, each of which multiplies the error of the gradients before it")
+DEEP = Tolerance(1e-3, "some fifty layers without kinks, each of which passes on and adds to the error before it")
 # Measured on ResNet-20 in float64: noise of 1e-6 before each ReLU moves gradients by 8e-3, noise of 1e-5 by 3e-2.
 NETWORK = Tolerance(
     5e-2, "a few of millions of values are so near to 0 that ReLU takes them for another sign", mean=True

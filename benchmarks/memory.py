@@ -1,10 +1,11 @@
-"""Peak memory of a training step of ResNet-20 (32×3×32×32), in a fresh process for each contender.
+"""Peak memory of a training step of ResNet-20 and of attention over 4096 rows, in a fresh process for each contender.
 
-What counts is what a step needs, not how large a library is: a step on two images comes first, so that code is loaded,
-threads run and kernels are compiled (a process before this one has filled the cache of kernels, since a compiler takes
-much memory itself). Then the peak of the resident memory (VmHWM) is set back by way of /proc/self/clear_refs; model,
-data and optimiser are made, five steps done, and the peak read again. The difference to the resident memory before the
-model was made is the answer. Where the peak cannot be set back, it is the peak of the process, as getrusage has it.
+What counts is what a step needs, not how large a library is: a small step comes first, on two images or 64 rows, so
+that code is loaded, threads run and kernels are compiled (a process before this one has filled the cache of kernels,
+since a compiler takes much memory itself). Then the peak of the resident memory (VmHWM) is set back by way of
+/proc/self/clear_refs; model, data and optimiser are made, five steps done, and the peak read again. The difference to
+the resident memory before the model was made is the answer. Where the peak cannot be set back, it is the peak of the
+process, as getrusage has it.
 """
 
 from __future__ import annotations
@@ -12,23 +13,50 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import installed, load
-from benchmarks.kinds import Step
+from benchmarks.contenders import Contender, installed, load
 from benchmarks.models import resnet
 from benchmarks.processes import ask_module, environment, restrict
 from benchmarks.steps import training
+from benchmarks.workloads import attention
 
-CONTENDERS = ("kernels", "torch")
+Build = Callable[[Contender, int], Callable[[], list[Any]]]
+
 STEPS = 5
 MEGABYTE = 1e6
 
 
-def step(images: int) -> Step:
-    """The workload of so many images."""
-    return training("ResNet-20 step", resnet, (images, 3, 32, 32), 0)
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: its name, how it is built in a size, sizes to warm up with and to measure, and contenders."""
+
+    name: str
+    build: Build
+    small: int
+    size: int
+    contenders: tuple[str, ...]
+
+
+def resnet_step(contender: Contender, images: int) -> Callable[[], list[Any]]:
+    """A training step on so many images."""
+    return contender.training(training("ResNet-20 step", resnet, (images, 3, 32, 32), 0))
+
+
+def attention_step(contender: Contender, length: int) -> Callable[[], list[Any]]:
+    """Forward and backward of two heads of that length."""
+    return contender.operation(attention(1, 2, length, 64, causal=False), backward=True)
+
+
+SUBJECTS = {
+    "resnet": Subject("ResNet-20 step (32,3,32,32)", resnet_step, 2, 32, ("kernels", "torch")),
+    "attention": Subject(
+        "attention (1,2,4096,64) forward+backward", attention_step, 64, 4096, ("kernels", "definitions", "torch")
+    ),
+}
 
 
 def status(key: str) -> float:
@@ -57,17 +85,17 @@ def forget_peak() -> None:
         return
 
 
-def measure(name: str, threads: int) -> dict[str, float]:
+def measure(subject: Subject, name: str, threads: int) -> dict[str, float]:
     """Megabytes before the model was made, at the peak, and between."""
     contender = load(name, threads)
-    small = contender.training(step(2))
+    small = subject.build(contender, subject.small)
     for _ in range(2):
         small()
     del small
     gc.collect()
     forget_peak()
     before = status("VmRSS")
-    run = contender.training(step(32))
+    run = subject.build(contender, subject.size)
     for _ in range(STEPS):
         run()
     most = peak()
@@ -75,21 +103,23 @@ def measure(name: str, threads: int) -> dict[str, float]:
 
 
 def compare(threads: int, simd: str) -> tuple[str, dict[str, Any]]:
-    """The table, in Markdown and as numbers."""
+    """The tables, in Markdown and as numbers."""
+    lines: list[str] = []
     found: dict[str, Any] = {}
-    for name in CONTENDERS:
-        if installed(name):
+    for key, subject in SUBJECTS.items():
+        rows = found[key] = {}
+        lines += ["", f"| {subject.name} | before, MB | peak, MB | of the step, MB | kernels / it |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        for name in filter(installed, subject.contenders):
             env = environment(threads, simd)
-            ask_module("benchmarks.memory", name, str(threads), env=env)
-            found[name] = ask_module("benchmarks.memory", name, str(threads), env=env)
-    lines = ["| ResNet-20 step (32,3,32,32) | before, MB | peak, MB | of the step, MB |", "|---|---:|---:|---:|"]
-    lines += [f"| {c} | {m['before_mb']:.0f} | {m['peak_mb']:.0f} | {m['step_mb']:.0f} |" for c, m in found.items()]
-    if "torch" in found:
-        found["ratio"] = found["kernels"]["step_mb"] / found["torch"]["step_mb"]
-        lines += ["", f"kernels / torch = {found['ratio']:.2f}; {threads} threads"]
-    return "\n".join(lines), found
+            ask_module("benchmarks.memory", key, name, str(threads), env=env)
+            m = rows[name] = ask_module("benchmarks.memory", key, name, str(threads), env=env)
+            ratio = rows["kernels"]["step_mb"] / m["step_mb"]
+            sizes = " | ".join(f"{m[size]:.0f}" for size in ("before_mb", "peak_mb", "step_mb"))
+            lines.append(f"| {name} | {sizes} | {ratio:.2f} |")
+    return "\n".join([*lines[1:], "", f"{threads} threads"]), found
 
 
 if __name__ == "__main__":
-    restrict(int(sys.argv[2]))
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    restrict(int(sys.argv[3]))
+    print(json.dumps(measure(SUBJECTS[sys.argv[1]], sys.argv[2], int(sys.argv[3]))))

@@ -78,3 +78,39 @@ def charlm(nn: Any, F: Any, characters: int, hidden_size: int) -> Any:
             return self.output(hidden), state
 
     return CharLM()
+
+
+def bert(nn: Any, F: Any, vocabulary: int, layers: int, width: int, heads: int, inner: int, labels: int = 0) -> Any:
+    """BERT without dropout: ids (N, T), mask (N, 1, 1, T) or None -> rows (N, T, width), or with labels (N, labels)."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+            self.output, self.norm1 = nn.Linear(width, width), nn.LayerNorm(width, eps=1e-12)
+            self.wide, self.narrow = nn.Linear(width, inner), nn.Linear(inner, width)
+            self.norm2 = nn.LayerNorm(width, eps=1e-12)
+
+        def forward(self, x: Any, mask: Any) -> Any:
+            N, T, _ = x.shape
+            q, k, v = (f(x).reshape(N, T, heads, -1).transpose(1, 2) for f in (self.query, self.key, self.value))
+            y = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(N, T, width)
+            x = self.norm1(x + self.output(y))
+            return self.norm2(x + self.narrow(F.gelu(self.wide(x))))
+
+    class Bert(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = nn.Embedding(vocabulary, width), nn.Embedding(512, width)
+            self.norm = nn.LayerNorm(width, eps=1e-12)
+            self.layers = nn.ModuleList([Layer() for _ in range(layers)])
+            self.pooler = nn.Linear(width, width) if labels else None
+            self.classifier = nn.Linear(width, labels) if labels else None
+
+        def forward(self, ids: Any, mask: Any = None) -> Any:
+            x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]])
+            for layer in self.layers:
+                x = layer(x, mask)
+            return self.classifier(F.tanh(self.pooler(x[:, 0]))) if labels else x
+
+    return Bert()

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kinds import NETWORK, RECURRENCE, SELECTION, Shape, Step
-from benchmarks.models import charlm
+from benchmarks.kinds import DEEP, NETWORK, RECURRENCE, SELECTION, Shape, Step
+from benchmarks.models import bert, charlm
 
 
 def adam(millions: int, fused: bool) -> Step:
@@ -89,6 +89,57 @@ def character(N: int, T: int, C: int, H: int) -> Step:
 
     flops = 6.0 * N * T * H * (4 * H + C)  # what a character does to the gates can be looked up
     return Step(f"character model step ({N},{T},{C},{H})", build, (flops, flops), values=(0, 0), tolerance=RECURRENCE)
+
+
+def bert_training(N: int, T: int, layers: int, width: int, heads: int, vocabulary: int = 30522) -> Step:
+    """A step of fine-tuning a BERT that sorts texts into two classes, all of T words."""
+
+    def build(lib: Any) -> Callable[[], list[Any]]:
+        rng = np.random.default_rng(0)
+        ids, labels = lib.tensor(rng.integers(0, vocabulary, (N, T))), lib.tensor(rng.integers(0, 2, N))
+        network = bert(lib.nn, lib.nn.functional, vocabulary, layers, width, heads, 4 * width, labels=2)
+        network.load_state_dict(initial_state(lib, network, rng))
+        optimizer = lib.optim.AdamW(network.parameters(), lr=2e-5)
+
+        def step() -> list[Any]:
+            optimizer.zero_grad()
+            loss = lib.nn.functional.cross_entropy(network(ids), labels)
+            loss.backward()
+            optimizer.step()
+            return [loss, *(p.grad for p in network.parameters())]
+
+        return step
+
+    flops = 6 * encoder_products(N * T, T, layers, width)
+    return Step(f"BERT-mini step ({N},{T})", build, (flops, flops), values=(0, 0), tolerance=DEEP)
+
+
+def sentences(N: int, shortest: int, longest: int, layers: int, width: int, heads: int) -> Step:
+    """MiniLM reads sentences of different lengths, padded to the longest: rows of all words, without a graph."""
+
+    def build(lib: Any) -> Callable[[], list[Any]]:
+        rng = np.random.default_rng(0)
+        lengths = np.append(longest, rng.integers(shortest, longest + 1, N - 1))
+        tokens = np.arange(longest) < lengths[:, None]
+        ids = lib.tensor(np.where(tokens, rng.integers(0, 30522, tokens.shape), 0))
+        mask = lib.tensor(tokens[:, None, None])
+        network = bert(lib.nn, lib.nn.functional, 30522, layers, width, heads, 4 * width)
+        network.load_state_dict(initial_state(lib, network, rng))
+        network.eval()
+
+        def step() -> list[Any]:
+            with lib.no_grad():
+                return [network(ids, mask)]
+
+        return step
+
+    flops = 2 * encoder_products(N * longest, longest, layers, width)
+    return Step(f"MiniLM inference ({N} sentences)", build, (flops, flops), values=(0, 0), tolerance=DEEP)
+
+
+def encoder_products(words: int, length: int, layers: int, width: int) -> float:
+    """Multiply-adds of an encoder: four projections, a network four times as wide, scores and weighted means."""
+    return float(words * layers * width * (4 * width + 8 * width + 2 * length))
 
 
 def initial_state(lib: Any, network: Any, rng: np.random.Generator) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from benchmarks.kinds import (
     Workload,
 )
 from benchmarks.models import lenet, resnet
-from benchmarks.steps import LENET, RESNET20, adam, character, initial_state, training
+from benchmarks.steps import LENET, RESNET20, adam, bert_training, character, initial_state, sentences, training
 
 
 def normals(*shapes: Shape) -> Callable[[np.random.Generator], Arrays]:
@@ -298,6 +298,8 @@ WORKLOADS: list[Workload] = [
         )
     ),
     character(32, 32, 83, 320),
+    bert_training(8, 128, layers=4, width=256, heads=4),
+    sentences(32, 5, 40, layers=6, width=384, heads=12),
     training("LeNet step (64,1,28,28)", lenet, (64, 1, 28, 28), 64 * 6 * LENET),
     training("ResNet-20 step (32,3,32,32)", resnet, (32, 3, 32, 32), 32 * 6 * RESNET20),
 ]

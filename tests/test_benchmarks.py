@@ -12,6 +12,7 @@ import pytest
 from benchmarks import limits
 from benchmarks.contenders import CONTENDERS, CannotExpress, installed, load
 from benchmarks.kinds import Tolerance
+from benchmarks.models import bert
 from benchmarks.processes import Failure, Inexpressible, Worker, ask_module, environment
 from benchmarks.report import Row
 from benchmarks.runner import Disagreement, agree, measure, versions
@@ -332,14 +333,37 @@ def test_limits(monkeypatch):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory():
     for _ in range(2):  # the first one may have to compile, which takes memory that the step then uses
-        found = ask_module("benchmarks.memory", "kernels", "1", env=environment(1))
+        found = ask_module("benchmarks.memory", "resnet", "kernels", "1", env=environment(1))
     assert 10 < found["step_mb"] < 1000
     assert found["peak_mb"] == pytest.approx(found["before_mb"] + found["step_mb"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_of_attention_is_less_than_one_matrix_of_scores():
+    for _ in range(2):
+        found = ask_module("benchmarks.memory", "attention", "kernels", "1", env=environment(1))
+    assert 10 < found["step_mb"] < 2 * 4096**2 * 4 / 1e6
+
+
+def test_bert_is_that_of_the_models():
+    import minidl
+    from minidl.models import BertConfig, BertModel
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 32}
+    theirs = BertModel(BertConfig(50, type_vocab_size=0, **sizes), add_pooling_layer=False).eval()
+    ours = bert(minidl.nn, minidl.nn.functional, 50, 2, 16, 4, 32)
+    # in the order in which a layer has them
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        a.data[...] = b.detach()
+    rng = np.random.default_rng(0)
+    ids, mask = minidl.tensor(rng.integers(0, 50, (3, 7))), minidl.tensor(np.arange(7) < [[7], [2], [5]])
+    found, wanted = ours(ids, mask[:, None, None]), theirs(ids, mask).last_hidden_state
+    assert np.abs(np.asarray(found.detach()) - np.asarray(wanted.detach())).max() < 1e-6
+
+
 def test_a_module_that_fails_says_why():
     with pytest.raises(Failure, match="KeyError: 'nobody'"):
-        ask_module("benchmarks.memory", "nobody", "1", env=environment(1))
+        ask_module("benchmarks.memory", "resnet", "nobody", "1", env=environment(1))
 
 
 # The command
