@@ -1,8 +1,12 @@
 """`minidl train bert`, `minidl predict`: from scratch, on pretrained weights, frozen, in folds, and with bad input."""
 
+import io
 import json
 import os
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +112,17 @@ def test_interrupted_it_goes_on_to_the_same_bits(folder, tmp_path, monkeypatch, 
     assert weights(tmp_path / "run") == weights(folder / "run")
 
 
+def test_interrupted_before_it_is_furnished_it_can_be_used_in_the_end(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(self, where):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BertTokenizer, "save_pretrained", interrupt)
+        assert train(folder, tmp_path / "run") == 130
+    assert main(["train", "bert", "--resume", str(tmp_path / "run")]) == 0
+    assert main(["predict", str(tmp_path / "run"), "great film"]) == 0
+
+
 def test_folds(folder, tmp_path, monkeypatch, capsys):
     steps = []
 
@@ -128,6 +143,28 @@ def test_folds(folder, tmp_path, monkeypatch, capsys):
     assert weights(tmp_path / "one") == weights(tmp_path / "run" / "fold-2")
     assert main(["predict", str(tmp_path / "run"), "great film"]) == 0
     assert main(["train", "bert", "--resume", str(tmp_path / "run")]) == 2
+    broken_folds(tmp_path / "run", capsys)
+
+
+def broken_folds(run, capsys):
+    """What is said of a cross-validation, all but finished, whose files are damaged."""
+    (run / "folds.json").unlink()
+    resume = "train", "bert", "--resume", run
+    config, history = run / "config.json", run / "fold-1" / "history.json"
+    values, rows = json.loads(config.read_text()), history.read_text()
+    for change, said in [({"epochs": "2"}, "epochs: '2'"), ({"folds": -1}, "is broken"), ({"folds": 1}, "is broken")]:
+        config.write_text(json.dumps(values | change))
+        assert said in complaint(capsys, *resume)
+    for count in (-1, 1, 10**12):
+        config.write_text(json.dumps(values | {"folds": count}))
+        assert "fold" in complaint(capsys, "predict", run, "great film")
+    config.write_text(json.dumps(values))
+    for damaged in (rows[:-9], "[]", "{}", "[1]", '[{"epoch": 1}]'):
+        history.write_text(damaged)
+        assert f"{history} is broken" in complaint(capsys, *resume)
+    history.write_text(rows)
+    (run / "fold-1" / "config.json").write_text("{")
+    assert f"{run / 'fold-1' / 'config.json'} is broken" in complaint(capsys, *resume)
 
 
 # What is said when something is wrong
@@ -168,7 +205,8 @@ def test_bad_data(tmp_path, capsys, content, said):
         (["--folds", "99"], "folds: expected 2 to 72"),
         (["--fold", "2"], "needs --folds"),
         (["--folds", "2", "--fold", "3"], "needs --folds"),
-        (["--max-length", "1"], "max_length"),
+        (["--max-length", "1"], "max_length 1 leaves no place for a word"),
+        (["--max-length", "2"], "max_length 2 leaves no place for a word"),
         (["--weights", "nowhere"], "no such folder"),
         (["--data", "nowhere.tsv"], "nowhere.tsv"),
         (["--pooling", "max"], "invalid choice"),
@@ -204,7 +242,10 @@ def test_bad_weights(folder, tmp_path, capsys):
     assert "model.safetensors" in copy("truncated", truncated)
     assert "does not fit the weights" in copy("wider", config(hidden_size=32))
     assert "model_type 't5'" in copy("other", config(model_type="t5"))
+    assert "model_type ['bert']" in copy("listed", config(model_type=["bert"]))
     assert "the tokenizer has" in copy("small", config(vocab_size=7))
+    far = {"added_tokens_decoder": {"9999": {"content": "[FAR]"}}}
+    assert "has a token 9999" in copy("far", lambda path: (path / "tokenizer_config.json").write_text(json.dumps(far)))
     assert "vocab.txt" in copy("mute", lambda where: (where / "vocab.txt").unlink())
     assert "config.json" in copy("bare", lambda where: (where / "config.json").write_text("{"))
 
@@ -225,3 +266,43 @@ def test_bad_predictions(folder, tmp_path, capsys):
             (broken / path.name).write_bytes(path.read_bytes())
     (broken / "model.safetensors").write_bytes(weights(run)[:-1])
     assert "model.safetensors" in complaint(capsys, "predict", broken, "text")
+
+
+def test_nobody_reads_what_is_printed(folder, monkeypatch, capsys):
+    def printed_to(stream, text="great film"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            return main(["predict", str(folder / "run"), text])
+
+    ascii_only = io.TextIOWrapper(io.BytesIO(), "ascii")
+    assert printed_to(ascii_only, "great caf\xe9 \udcff") == 0 and ascii_only.buffer.getvalue().endswith(b"caf? ?\n")
+    assert printed_to(None) == 0, "closed"
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            assert printed_to(full) == 1
+        assert capsys.readouterr().err == "minidl predict: No space left on device\n"
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as broken:
+        assert printed_to(broken) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damage", ["gone", "half", "empty", "[1]", "folder"])
+def test_no_damaged_file_of_a_run_is_a_traceback(folder, tmp_path, capsys, damage):
+    for path in [path for path in (folder / "run").rglob("*") if path.is_file()]:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        shutil.copytree(folder / "run", tmp_path / "run")
+        hurt = tmp_path / "run" / path.relative_to(folder / "run")
+        if damage in ("gone", "folder"):
+            hurt.unlink()
+        if damage == "folder":
+            hurt.mkdir()
+        elif damage != "gone":
+            content = path.read_bytes()
+            hurt.write_bytes({"half": content[: len(content) // 2], "empty": b""}.get(damage, damage.encode()))
+        code = main(["predict", str(tmp_path / "run"), "great film"])
+        out, err = capsys.readouterr()
+        unused = path.name in ("checkpoint.safetensors", "history.json", "curve.png")
+        assert code in ((0,) if unused else (0, 2)) and (out.count("\n"), err.count("\n")) in ((1, 0), (0, 1)), hurt
+        assert code == 0 or str(hurt.parent) in err, err

@@ -25,18 +25,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack some of the characters
     name = " ".join(["minidl", *(word for word in words[:1] if word in COMMANDS)])
     try:
         arguments = build_parser().parse_args(words)
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        if sys.stdout is not None:  # as it is where it was closed (`minidl ... >&-`)
+            sys.stdout.flush()
+        return code
     except UsageError as error:
         return _fail(name, error, 2)
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
     except BrokenPipeError:  # the reader of our output has gone (`minidl ... | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 1
     except OSError as error:
+        _close_output()
         where = f"{error.filename}: " if error.filename else ""
         return _fail(name, f"{where}{error.strerror or error}", 1)
     except (FloatingPointError, ImportError) as error:
@@ -66,6 +72,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_generate(commands)
     compile_command.add_parser(commands)
     return parser
+
+
+def _close_output() -> None:
+    """What is printed and cannot be written goes nowhere: Python would try again at its end, and complain."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(name: str, message: object, code: int) -> int:

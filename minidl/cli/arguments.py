@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,17 @@ from typing import Any, NoReturn
 
 class UsageError(Exception):
     """Something that was asked for makes no sense: one line on stderr, exit code 2."""
+
+
+@contextlib.contextmanager
+def said_in_a_line() -> Iterator[None]:
+    """What is wrong with the user's files and data, a ValueError or OSError, becomes a UsageError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(error) from None
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +91,11 @@ def positive_int(text: str) -> int:
     return _int_from(text, 1, "a positive integer")
 
 
+def depth(text: str) -> int:
+    """From 1 to 100: layers, one above the other, each of which takes its time to be made."""
+    return _int_from(text, 1, "an integer from 1 to 100", most=100)
+
+
 def seed(text: str) -> int:
     """0, 1, 2, ..."""
     return _int_from(text, 0, "an integer from 0 on")
@@ -114,11 +131,11 @@ def _float_where(text: str, good: Callable[[float], bool], what: str) -> float:
     return value
 
 
-def _int_from(text: str, least: int, what: str) -> int:
+def _int_from(text: str, least: int, what: str, most: int = 2**63 - 1) -> int:
     try:
         value = int(text)
     except ValueError:
         value = least - 1
-    if not least <= value < 2**63:
+    if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
     return value

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -122,7 +123,9 @@ class BertJob(Job):
             tokenizer, encoder = encoder_of(config, [texts.texts[i] for i in train])
         except ValueError as error:
             raise ValueError(f"{config['data']}: {error}") from None
-        length = min(config["max_length"], encoder.max_positions)
+        length, special = min(config["max_length"], encoder.max_positions), tokenizer.template.added(False)
+        if length <= special:
+            raise ValueError(f"max_length {length} leaves no place for a word beside {special} special tokens")
         ids = tokenizer(list(texts.texts), truncation=True, max_length=length)["input_ids"]
         samples = [(np.array(row, np.int64), int(label)) for row, label in zip(ids, texts.y, strict=True)]
         train, validation, test = ([samples[i] for i in part] for part in (train, validation, test))
@@ -205,13 +208,19 @@ def encoder_of(config: Config, texts: Sequence[str]) -> tuple[Tokenizer, BertCon
         tokenizer = BertTokenizer.train(texts, PIECES)
         return tokenizer, BertConfig(len(tokenizer), max_position_embeddings=config["max_length"], **SMALL)
     values, source = read_config(config["weights"])
-    kind = ENCODERS.get(values.get("model_type", "bert"))
+    kind = ENCODERS.get(str(values.get("model_type", "bert")))
     if kind is None:
         raise ValueError(f"{source}: model_type {values['model_type']!r} is none of {', '.join(ENCODERS)}")
     encoder, tokenizer = kind.config_class.from_dict(values, source), tokenizer_of(config["weights"])
-    if len(tokenizer) > encoder.vocab_size:
-        raise ValueError(f"{source}: vocab_size is {encoder.vocab_size}, but the tokenizer has {len(tokenizer)} tokens")
+    check_vocabulary(tokenizer, encoder, source)
     return tokenizer, encoder
+
+
+def check_vocabulary(tokenizer: Tokenizer, encoder: BertConfig, source: Path) -> None:
+    """ValueError if the tokenizer has tokens that the encoder has no rows for."""
+    last = max(tokenizer.tokens)
+    if last >= encoder.vocab_size:
+        raise ValueError(f"{source}: vocab_size is {encoder.vocab_size}, but the tokenizer has a token {last}")
 
 
 def classifier(encoder: BertModel, classes: int, config: Config) -> TextClassifier:

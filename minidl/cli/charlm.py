@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,16 +15,17 @@ from minidl.cli.arguments import (
     Option,
     UsageError,
     absolute_path,
+    depth,
     natural,
     positive_float,
     positive_int,
     probability,
+    said_in_a_line,
     seed,
     temperature,
 )
-from minidl.cli.job import Config, Job
+from minidl.cli.job import Config, Job, load_weights
 from minidl.data import Alphabet, NextCharacter, load_moby_dick, read_text
-from minidl.io import load
 from minidl.models import CharLM
 from minidl.models.speaker import CELLS
 from minidl.nn import Module
@@ -61,7 +61,7 @@ class CharLMJob(Job):
         "text": Option("a file in UTF-8; its last tenth is held out", "moby-dick", absolute_path, "FILE"),
         "cell": Option("of the recurrent layers", "lstm", choices=CELLS),
         "hidden_size": Option("values of the state", 320, positive_int, "N"),
-        "layers": Option("recurrent layers, one above the other", 1, positive_int, "N"),
+        "layers": Option("recurrent layers, one above the other", 1, depth, "N"),
         "dropout": Option("probability, for what leaves a recurrent layer", 0.0, probability, "P"),
         "epochs": Option("times through the text", 6, positive_int, "N"),
         "batch_size": Option("places of the text that are read side by side", 32, positive_int, "N"),
@@ -156,12 +156,8 @@ def add_generate(commands: Any) -> None:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Write on; the exit code."""
-    try:
+    with said_in_a_line():
         model, alphabet = reopen(arguments.run_folder)
-    except (RunError, ValueError) as error:
-        raise UsageError(error) from None
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
     prompt = arguments.prompt
     if prompt is None:
         prompt = "\n" if "\n" in alphabet.numbers else alphabet.characters[0]
@@ -174,23 +170,17 @@ def generate(arguments: argparse.Namespace) -> int:
     os.environ["MINIDL_QUIET"] = "1"  # what is printed is the text alone
     chance = Generator().manual_seed(arguments.seed)
     written = alphabet.decode(model.write(numbers, arguments.length, arguments.temperature, chance))
-    encoding = sys.stdout.encoding or "utf-8"  # a terminal may lack some of the characters
-    print((prompt + written).encode(encoding, "replace").decode(encoding), flush=True)
+    print(prompt + written)
     return 0
 
 
 def reopen(folder: str) -> tuple[CharLM, Alphabet]:
     """The model of a finished run, and its characters."""
-    run = CharLMJob().open(folder)
-    if not run.finished:
-        raise RunError(f"{folder} is not finished; to go on: minidl train charlm --resume {folder}")
+    run = CharLMJob().open_finished(folder)
     try:
         alphabet = Alphabet(run.config["alphabet"])
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{run.folder / 'config.json'} is broken: alphabet") from None
     model = model_of(run.config, alphabet)
-    try:
-        model.load_state_dict(load(run.weights))
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise RunError(f"{run.weights} is broken, or of another run: {error}") from None
+    load_weights(model, run)
     return model, alphabet

@@ -8,14 +8,16 @@ import shlex
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import minidl
-from minidl.cli.arguments import Option, UsageError
+from minidl.cli.arguments import Option, UsageError, said_in_a_line
 from minidl.cli.interruption import Interruptible
-from minidl.io import save_safetensors
+from minidl.io import load, save_safetensors
 from minidl.nn import Module
 from minidl.study.plots import learning_curve
 from minidl.training import Diverged, History, Run, RunError
@@ -116,17 +118,14 @@ class Job:
 
     def run_once(self, arguments: argparse.Namespace) -> tuple[int, Run]:
         """Train one model, or go on; the exit code, and the run."""
-        try:
+        with said_in_a_line():
             run, data = self.prepare(arguments)
-        except (RunError, ValueError) as error:
-            raise UsageError(error) from None
-        except OSError as error:
-            raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
         if arguments.quiet:
             os.environ["MINIDL_QUIET"] = "1"  # nor do kernels speak when they are compiled
         say = (lambda line: None) if arguments.quiet else (lambda line: print(line, flush=True))
         try:
-            with Interruptible() as interruptible:
+            # What diverges is said in one line below, not in NumPy's warnings.
+            with Interruptible() as interruptible, np.errstate(over="ignore", invalid="ignore"):
                 model, history = self.learn(run, data, say, interruptible.check, progress=not arguments.quiet)
                 row = self.judge(model, run.config, data, history)
                 self.finish(run, model, history, row, say)
@@ -162,6 +161,7 @@ class Job:
         data = self.load(run.config)
         if any(run.config.get(name) != fact for name, fact in self.facts(data).items()):
             raise RunError(f"{self.source(run.config)} is not the data that {run.folder} was begun with")
+        self.furnish(run, data)  # again: the run may have been interrupted before it was done
         return run, data
 
     def configuration(self, given: Config) -> Config:
@@ -203,17 +203,27 @@ class Job:
             raise RunError(f"{folder} is finished: there is nothing to resume")
         return run
 
-    def open(self, folder: str) -> Run:
+    def open(self, folder: str | os.PathLike) -> Run:
         """A run of this job, whose configuration makes sense."""
         run = Run.open(folder)
         if run.config.get("model") != self.name:
             raise RunError(f"{folder} is a run of another model: {run.config.get('model')}")
-        needed = self.configuration({})
+        self.check_options(run, self.configuration({}))
+        return run
+
+    def open_finished(self, folder: str | os.PathLike) -> Run:
+        """A run of this job that has its weights."""
+        run = self.open(folder)
+        if not run.finished:
+            raise RunError(f"{folder} is not finished; to go on: minidl train {self.name} --resume {folder}")
+        return run
+
+    def check_options(self, run: Run, needed: Collection[str]) -> None:
+        """RunError if an option in a run's configuration is none that could have been given, or if one is missing."""
         for name, option in self.options.items():
             value = run.config.get(name)
             if not (option.allows(value) if value is not None else name not in needed):
                 raise RunError(f"{run.folder / 'config.json'} is broken: {name}: {value!r}")
-        return run
 
     def learn(
         self, run: Run, data: Any, say: Say, on_step: Callable[[], None], progress: bool
@@ -248,3 +258,11 @@ class Job:
         except ImportError:
             say("no learning curve: matplotlib is not installed (pip install 'minidl[plot]')")
         save_safetensors(model.state_dict(), run.weights, {"model": self.name})
+
+
+def load_weights(model: Module, run: Run) -> None:
+    """Give a model the weights of a finished run. RunError if they are broken, or another model's."""
+    try:
+        model.load_state_dict(load(run.weights))
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise RunError(f"{run.weights} is broken, or of another run: {error}") from None

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.cli.arguments import UsageError
-from minidl.cli.bert import ENCODERS, BertJob, classifier, in_order
+from minidl.cli.arguments import said_in_a_line
+from minidl.cli.bert import ENCODERS, BertJob, check_vocabulary, classifier, in_order
 from minidl.cli.folds import runs_of
+from minidl.cli.job import load_weights
 from minidl.data import read_lines
-from minidl.io import load
 from minidl.mode import no_grad
 from minidl.models import TextClassifier
 from minidl.models.pretrained import read_json
@@ -41,13 +41,9 @@ def add_parser(commands: Any) -> None:
 def predict(arguments: argparse.Namespace) -> int:
     """Label the texts; the exit code."""
     os.environ["MINIDL_QUIET"] = "1"  # what is printed is the labels alone
-    try:
+    with said_in_a_line():
         texts = wanted(arguments)
         classes, probabilities = ensemble(arguments.run_folder, texts)
-    except (RunError, ValueError) as error:
-        raise UsageError(error) from None
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}" if error.filename else error) from None
     for text, row in zip(texts, probabilities, strict=True):
         print(f"{classes[row.argmax()]}\t{row.max():.4f}\t{' '.join(text.split())}")
     return 0
@@ -87,22 +83,22 @@ def labelled(
 
 def reopen(folder: Path) -> tuple[TextClassifier, Tokenizer, tuple[str, ...], int]:
     """The model of a finished run, its tokenizer, its classes, and the longest text in tokens."""
-    run = BertJob().open(folder)
-    if not run.finished:
-        raise RunError(f"{folder} is not finished; to go on: minidl train bert --resume {folder}")
+    run = BertJob().open_finished(folder)
     classes = run.config.get("classes")
     if not (isinstance(classes, list) and len(classes) > 1 and all(isinstance(name, str) for name in classes)):
         raise RunError(f"{run.folder / 'config.json'} is broken: classes: {classes!r}")
     path = run.folder / "encoder.json"
     values = read_json(path)
-    kind = ENCODERS.get(values.get("model_type"))
+    kind = ENCODERS.get(str(values.get("model_type")))
     if kind is None:
         raise RunError(f"{path} is broken: model_type: {values.get('model_type')!r}")
     encoder = kind(kind.config_class.from_dict(values, path))
     model = classifier(encoder, len(classes), run.config)
+    load_weights(model, run)
     try:
-        model.load_state_dict(load(run.weights))
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise RunError(f"{run.weights} is broken, or of another run: {error}") from None
+        tokenizer = tokenizer_of(run.folder / "tokenizer")
+    except ValueError as error:
+        raise RunError(f"{run.folder / 'tokenizer'} is broken: {error}") from None
+    check_vocabulary(tokenizer, encoder.config, path)
     length = min(run.config["max_length"], encoder.config.max_positions)
-    return model.eval(), tokenizer_of(run.folder / "tokenizer"), tuple(classes), length
+    return model.eval(), tokenizer, tuple(classes), length
