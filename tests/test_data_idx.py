@@ -217,6 +217,8 @@ def npy(descr, shape, values=b""):
         (npy([("a", "<f4")], (1,), bytes(4)), "expected numbers or strings"),
         (b"\x93NUMPY\x09\x00" + bytes(20), "version"),
         (b"not an array", "corrupt"),
+        (b"\x93NUMPY\x01\x00" + (9000).to_bytes(2, "little") + b"(" * 9000, "corrupt header"),
+        (b"\x93NUMPY\x01\x00\x04\x00[1]\n", "corrupt header"),
     ],
 )
 def test_npz_member_errors(path, content, message):

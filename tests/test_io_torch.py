@@ -44,6 +44,13 @@ class Stored:
         self.pid = ("storage", *pid)
 
 
+class Keyed:
+    """{key: 1}, for a key that Python itself would take forever to hash."""
+
+    def __init__(self, key):
+        self.key = key
+
+
 class Writer(pickle._Pickler):
     def persistent_id(self, obj):
         return obj.pid if isinstance(obj, Stored) else None
@@ -59,6 +66,11 @@ class Writer(pickle._Pickler):
             self.save(obj.obj)
             self.save(obj.state)
             self.write(pickle.BUILD)
+        elif isinstance(obj, Keyed):
+            self.write(pickle.EMPTY_DICT)
+            self.save(obj.key)
+            self.save(1)
+            self.write(pickle.SETITEM)
         else:
             super().save(obj, save_persistent_id)
 
@@ -146,6 +158,42 @@ def test_hostile_files_are_refused_and_run_nothing(tmp_path, monkeypatch, obj, m
     with pytest.raises(ValueError, match=message):
         load_torch(zipped(tmp_path / "x.pt", {"w": obj}, {"0": VALUES.tobytes()}))
     assert not (tmp_path / "executed").exists()
+
+
+def laughs(kind, depth=64):
+    """A few hundred bytes that, written out, are 2^64 times the same."""
+    value = kind(())
+    for _ in range(depth):
+        value = kind((value, value))
+    return value
+
+
+@pytest.mark.parametrize("write", [zipped, chained])
+def test_what_is_shared_is_made_once(tmp_path, write):
+    found = load(write(tmp_path / "a.pt", {"w": [[tensor()]] * 2, "laughs": laughs(list)}, {"0": VALUES.tobytes()}))
+    assert found["w"][0] is found["w"][1]
+    for _ in range(64):
+        first, second = found["laughs"]
+        assert first is second
+        found["laughs"] = first
+
+
+@pytest.mark.parametrize("write", [zipped, chained])
+@pytest.mark.parametrize(
+    "described",
+    [
+        lambda: Keyed(laughs(tuple)),
+        lambda: Call(Global("builtins", "set"), [laughs(tuple)]),
+        lambda: Call(Global("collections", "OrderedDict"), [[laughs(tuple), 1]]),
+        lambda: Call(Global("torch", "device"), laughs(list)),
+        lambda: tensor(size=laughs(tuple)),
+        lambda: tensor(key=laughs(list)),
+        lambda: [tensor(size=(2**23,), stride=(0,)) for _ in range(3)],
+    ],
+)
+def test_few_bytes_that_mean_much_are_refused(tmp_path, write, described):
+    with pytest.raises(ValueError, match=r"a\.pt"):
+        load(write(tmp_path / "a.pt", described(), {"0": VALUES.tobytes()}))
 
 
 def test_attributes_are_set_on_state_dicts_only(tmp_path):

@@ -81,7 +81,10 @@ def _read_header(what: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise _Refused(f"{what}: .npy version {version} is not read here")
-    shape, fortran, dtype = readers[version](file)
+    try:
+        shape, fortran, dtype = readers[version](file)
+    except Exception as error:  # NumPy hands a header to Python's own parser, which can raise anything
+        raise _Refused(f"{what}: truncated or corrupt header: {error}") from None
     if dtype.hasobject:
         raise _Refused(f"{what}: holds pickled Python objects; they are refused, since loading them can run any code")
     if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:

@@ -9,6 +9,7 @@ its number of values in 8 bytes and the values.
 from __future__ import annotations
 
 import os
+import reprlib
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from minidl.io.unpickler import DTYPES, Named, NumpyArray, StorageRef, StorageTy
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 REPEATED = 1 << 24
 """Values of a tensor that may be more than its storage has: an expanded one repeats them."""
+VIEWS = 16
+"""So many tensors may share a storage, on average."""
 
 Bytes = Callable[[StorageRef], bytes]
 
@@ -72,7 +75,7 @@ def from_zip(file: Any) -> Any:
             return archive.read(f"{root}data/{ref.key}")
 
         with archive.open(f"{root}data.pkl") as pickled:
-            return resolve(unpickle(pickled), read, {}, swapped)
+            return resolve(unpickle(pickled), Loading(read, swapped))
 
 
 def from_pickles(file: Any) -> Any:
@@ -95,29 +98,57 @@ def from_pickles(file: Any) -> Any:
         if size > os.fstat(file.fileno()).st_size:
             raise ValueError(f"storage {key} is truncated")
         found[key] = file.read(size)
-    return resolve(described, lambda ref: found[ref.key], {}, swapped)
+    return resolve(described, Loading(lambda ref: found[ref.key], swapped))
 
 
-def collect(value: Any, refs: dict[str, StorageRef]) -> None:
+class Loading:
+    """What has been made of a file so far: a few bytes can refer to the same thing again and again.
+
+    Attributes:
+        read: the bytes of a storage. swapped: whether they are in the other order.
+        storages: by key. stored: values in all of them. values: in all tensors.
+        made: by the id of what described it.
+    """
+
+    def __init__(self, read: Bytes, swapped: bool) -> None:
+        self.read, self.swapped = read, swapped
+        self.storages: dict[str, np.ndarray] = {}
+        self.stored = self.values = 0
+        self.made: dict[int, Any] = {}
+
+
+def collect(value: Any, refs: dict[str, StorageRef], seen: set[int] | None = None) -> None:
     """All storages that are referred to."""
+    seen = set() if seen is None else seen
+    if isinstance(value, dict | list | tuple):
+        if id(value) in seen:
+            return
+        seen.add(id(value))
     if type(value) is TensorRef and type(value.storage) is StorageRef:
         refs[value.storage.key] = value.storage
     elif isinstance(value, dict):
         for each in dict.values(value):
-            collect(each, refs)
+            collect(each, refs, seen)
     elif type(value) in (list, tuple):
         for each in value:
-            collect(each, refs)
+            collect(each, refs, seen)
 
 
-def resolve(value: Any, read: Bytes, storages: dict[str, np.ndarray], swapped: bool) -> Any:
+def resolve(value: Any, loading: Loading) -> Any:
+    """The same with Tensors in the place of their descriptions; what is referred to twice is made once."""
+    if id(value) not in loading.made:
+        loading.made[id(value)] = resolve_once(value, loading)
+    return loading.made[id(value)]
+
+
+def resolve_once(value: Any, loading: Loading) -> Any:
     """The same with Tensors in the place of their descriptions."""
     if type(value) is TensorRef:
-        return tensor(value, read, storages, swapped)
+        return tensor(value, loading)
     if isinstance(value, dict):
-        return {key: resolve(each, read, storages, swapped) for key, each in dict.items(value)}
+        return {key: resolve(each, loading) for key, each in dict.items(value)}
     if type(value) in (list, tuple):
-        return type(value)(resolve(each, read, storages, swapped) for each in value)
+        return type(value)(resolve(each, loading) for each in value)
     if type(value) is NumpyArray:
         return made(value.values.astype(np.float32) if value.values.dtype == np.float16 else value.values)
     if type(value) is Named:
@@ -129,7 +160,7 @@ def resolve(value: Any, read: Bytes, storages: dict[str, np.ndarray], swapped: b
     raise ValueError(f"it holds a {type(value).__name__}: refused")
 
 
-def tensor(ref: TensorRef, read: Bytes, storages: dict[str, np.ndarray], swapped: bool) -> Any:
+def tensor(ref: TensorRef, loading: Loading) -> Any:
     """A view of a storage, copied; the view must lie within it."""
     storage, offset, size, stride = ref
     if type(storage) is not StorageRef or not all(is_count(n) for n in (offset, storage.count)):
@@ -137,20 +168,24 @@ def tensor(ref: TensorRef, read: Bytes, storages: dict[str, np.ndarray], swapped
     if type(size) is not tuple or type(stride) is not tuple or len(size) != len(stride) or len(size) > 32:
         raise ValueError("it describes a tensor whose size and stride do not fit")
     if not all(is_count(n) for n in (*size, *stride)):
-        raise ValueError(f"it describes a tensor of size {size} and stride {stride}")
-    if storage.key not in storages:
+        raise ValueError(f"it describes a tensor of size {reprlib.repr(size)} and stride {reprlib.repr(stride)}")
+    if storage.key not in loading.storages:
         dtype = DTYPES[storage.kind]
-        content = read(storage)
+        content = loading.read(storage)
         if len(content) != storage.count * dtype.itemsize:
             raise ValueError(f"storage {storage.key} is truncated")
-        values = np.frombuffer(content, dtype.newbyteorder(">") if swapped else dtype)
-        storages[storage.key] = plain(values, storage.kind)
-    values = storages[storage.key]
+        values = np.frombuffer(content, dtype.newbyteorder(">") if loading.swapped else dtype)
+        loading.storages[storage.key] = plain(values, storage.kind)
+        loading.stored += storage.count
+    values = loading.storages[storage.key]
     if 0 in size:
         return made(np.empty(size, values.dtype))
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if last >= len(values) or prod(size) > max(len(values), REPEATED):
         raise ValueError(f"a tensor of size {size} and stride {stride} does not fit its {len(values)} values")
+    loading.values += prod(size)
+    if loading.values > VIEWS * loading.stored + REPEATED:
+        raise ValueError(f"its tensors have {loading.values} values, its storages only {loading.stored}: refused")
     steps = [step * values.itemsize for step in stride]
     return made(np.array(np.lib.stride_tricks.as_strided(values[offset:], size, steps)))
 

@@ -5,12 +5,14 @@ name, and REDUCE calls it. Here GLOBAL finds only the names of a closed list, an
 of this file that keep what they are called with. Whatever else a file asks for is refused by name.
 
 Python's own machine in Python is used, not the one in C: there a broken file that numbers its memo entries in billions
-allocates for billions.
+allocates for billions. A pickle can also be small and mean much: a list of the same list twice, thirty times over. It
+is kept as it is written, and neither hashed nor spelt out, which would take a billion steps.
 """
 
 from __future__ import annotations
 
 import pickle
+import reprlib
 from collections import OrderedDict
 from math import prod
 from typing import Any, ClassVar, NamedTuple
@@ -77,12 +79,26 @@ def as_tuple(values: Any = ()) -> tuple[Any, ...]:
 
 def as_device(*words: Any) -> Named:
     """Stands for torch.device."""
-    return Named(":".join(str(word) for word in words))
+    if not all(type(word) in (str, int) for word in words):
+        raise Refused("it describes a device that cannot be: refused")
+    return Named(":".join(map(str, words)))
 
 
 def as_set(values: Any = ()) -> set[Any]:
     """Stands for set."""
-    return set(values)
+    return {key_of(value) for value in values}
+
+
+def as_ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
+    """Stands for collections.OrderedDict."""
+    return OrderedDict((key_of(key), value) for key, value in pairs)
+
+
+def key_of(value: Any) -> Any:
+    """The value if it is plain, or a tuple of such, which can be hashed in no time."""
+    if type(value) in PLAIN or (type(value) is tuple and all(type(each) in PLAIN for each in value)):
+        return value
+    raise Refused(f"it has a {type(value).__name__} as a key, or in a set: refused")
 
 
 class NumpyType:
@@ -90,13 +106,13 @@ class NumpyType:
 
     def __init__(self, code: Any = None, *ignored: Any) -> None:
         if code not in NUMPY_CODES:
-            raise Refused(f"it holds a NumPy array of dtype {code!r}: refused")
+            raise Refused(f"it holds a NumPy array of dtype {reprlib.repr(code)}: refused")
         self.dtype = np.dtype(code).newbyteorder("<")
 
     def build(self, state: Any) -> None:
         """(version, byte order, ...), where "|" says that there is none."""
         if state[1] not in ("<", ">", "|"):
-            raise Refused(f"it describes a dtype of byte order {state[1]!r}: refused")
+            raise Refused(f"it describes a dtype of byte order {reprlib.repr(state[1])}: refused")
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
@@ -111,7 +127,7 @@ class NumpyArray:
         _, shape, kind, fortran, content = state
         values = numpy_values(kind, content)
         if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape) or prod(shape) != values.size:
-            raise Refused(f"it describes an array of shape {shape} with {values.size} values")
+            raise Refused(f"it describes an array of shape {reprlib.repr(shape)} with {values.size} values")
         self.values = values.reshape(shape, order="F" if fortran else "C")
 
 
@@ -131,7 +147,7 @@ def numpy_scalar(kind: Any, content: Any) -> Any:
 def as_bytes(text: Any, encoding: Any) -> bytes:
     """Stands for _codecs.encode, by which older pickles write bytes."""
     if type(text) is not str or encoding != "latin1":
-        raise Refused(f"it asks for a text in {encoding!r}: refused")
+        raise Refused(f"it asks for a text in {reprlib.repr(encoding)}: refused")
     return text.encode("latin1")
 
 
@@ -140,9 +156,10 @@ def no_bytes() -> bytes:
     return b""
 
 
+PLAIN = (str, bytes, int, float, complex, bool, type(None), Named)
 NUMPY_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")
 FUNCTIONS = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): as_ordered,
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
@@ -192,13 +209,52 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
 
     dispatch[pickle.BUILD[0]] = load_build
 
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        self.fill([self.stack.pop(), value])
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self.fill(items)
+
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self.fill(items)
+
+    dispatch[pickle.DICT[0]] = load_dict
+
+    def fill(self, items: list[Any]) -> None:
+        """Keys and values in turn, into what is on top of the stack."""
+        top = self.stack[-1]
+        if not isinstance(top, dict):
+            raise Refused(f"it gives items to a {type(top).__name__}: refused")
+        top.update(zip(map(key_of, items[::2]), items[1::2], strict=True))
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()
+        if type(self.stack[-1]) is not set:
+            raise Refused(f"it adds to a {type(self.stack[-1]).__name__}: refused")
+        self.stack[-1].update(map(key_of, items))
+
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+
+    def load_frozenset(self) -> None:
+        self.append(frozenset(map(key_of, self.pop_mark())))
+
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
+
     def persistent_load(self, pid: Any) -> StorageRef:
         if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"):
-            raise Refused(f"it refers to something unknown outside of the pickle: {str(pid)[:80]}")
+            raise Refused(f"it refers to something unknown outside of the pickle: {reprlib.repr(pid)}")
         _, kind, key, _, count, *view = pid
         whole = view in ([], [None])
         if not (isinstance(kind, StorageType) and isinstance(key, str) and type(count) is int and whole):
-            raise Refused(f"it describes a storage that cannot be: {str(pid)[:80]}")
+            raise Refused(f"it describes a storage that cannot be: {reprlib.repr(pid)}")
         return StorageRef(kind.name, key, count)
 
 
@@ -213,4 +269,4 @@ def unpickle(file: Any) -> Any:
     except Refused:
         raise
     except Exception as error:  # a broken pickle can make the stack machine raise anything
-        raise ValueError(f"broken pickle: {type(error).__name__}: {error}") from None
+        raise ValueError(f"broken pickle: {type(error).__name__}: {error!s:.200}") from None
