@@ -11,6 +11,7 @@ import minidl
 from minidl import nn
 from minidl.nn import functional as F
 from minidl.nn.attention import attention_weights
+from minidl.nn.transformer import says_causal
 
 
 def randn(*shape, **options):
@@ -164,6 +165,10 @@ def test_layers_that_cannot_be():
         nn.TransformerEncoderLayer(4, 2, activation="tanh")
     with pytest.raises(TypeError, match="TransformerEncoder: expects a layer to copy, not a type"):
         nn.TransformerEncoder(nn.TransformerEncoderLayer, 2)
+    with pytest.raises(TypeError, match="Transformer: src must be a Tensor, not ndarray"):
+        nn.Transformer(4, 2, 1, 1, 8)(np.zeros((2, 1, 4)), np.zeros((2, 1, 4)))
+    with pytest.raises(ValueError, match=r"Transformer: .* must be 4 wide"):
+        nn.Transformer(4, 2, 1, 1, 8)(minidl.tensor(1.0), minidl.tensor(1.0))
     with pytest.raises(TypeError, match="attn_mask must be boolean or float32 as query, not int64"):
         nn.MultiheadAttention(4, 2)(*[minidl.zeros(3, 4)] * 3, attn_mask=minidl.zeros(3, 3, dtype=minidl.int64))
     for source, target, message in (((4, 2, 8), (4, 3, 8), "differ in their batch"), ((4, 8), (4, 7), "8 wide")):
@@ -312,3 +317,63 @@ def test_two_sequences_that_begin_alike():
     assert ones.key.tolist() == [[0] * 3, [0] * 3, [1] * 3] and twos.value.tolist() == [[0] * 3, [0] * 3, [2] * 3]
     with pytest.raises(ValueError, match=r"key \(1, 4\) and value \(1, 4\) do not continue \(2, 3\)"):
         first.append(minidl.zeros(1, 4), minidl.zeros(1, 4))
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=5), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+def test_attention_with_a_cache_is_causal_attention(steps, batch_first, need_weights, more_keys, recorded):
+    minidl.manual_seed(len(steps))
+    options = {"add_bias_kv": more_keys, "add_zero_attn": more_keys, "batch_first": batch_first}
+    layer = nn.MultiheadAttention(6, 2, dtype=minidl.float64, **options)
+    x = randn(2, sum(steps), 6, requires_grad=recorded)
+    time = 1 if batch_first else 0
+    x = x if batch_first else x.transpose(0, 1)
+    whole, weights = layer(x, x, x, need_weights=need_weights, is_causal=True)
+    cache, rows, end = nn.KeyValueCache(), [], 0
+    for part in x.split(steps, time):
+        end += part.shape[time]
+        row, seen, cache = layer(part, part, part, need_weights=need_weights, is_causal=True, cache=cache)
+        rows.append(row)
+        assert len(cache) == end and (seen is None) == (not need_weights)
+    same(minidl.cat(rows, time), whole)
+    if need_weights and not more_keys:
+        same(seen, weights[:, -steps[-1] :])
+
+
+def test_a_cache_counts_for_masks():
+    layer, x = nn.MultiheadAttention(6, 2, batch_first=True, dtype=minidl.float64), randn(2, 5, 6)
+    padding = minidl.tensor([[False, True, False, False, False], [True, False, False, False, False]])
+    mask = minidl.tensor(np.random.default_rng(0).random((5, 5)) < 0.4)
+    whole = layer(x, x, x, padding, attn_mask=mask)[0]
+    first, last = x[:, :3], x[:, 3:]
+    _, _, cache = layer(first, first, first, cache=nn.KeyValueCache())
+    same(layer(last, last, last, padding, attn_mask=mask[3:], cache=cache)[0], whole[:, 3:])
+    with pytest.raises(ValueError, match=r"attn_mask must have shape \(2, 5\) or \(4, 2, 5\), not \(2, 2\)"):
+        layer(last, last, last, attn_mask=mask[3:, 3:], cache=cache)
+    with pytest.raises(ValueError, match="do not continue"):
+        layer(x[:1], x[:1], x[:1], cache=cache)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("steps", [[1] * 6, [2, 3, 1], [6]])
+def test_a_decoder_with_caches_is_causal(norm_first, steps):
+    layer = nn.TransformerDecoderLayer(6, 2, 8, norm_first=norm_first, dtype=minidl.float64)
+    decoder = nn.TransformerDecoder(layer, 2, nn.LayerNorm(6, dtype=minidl.float64)).eval()
+    tgt, memory = randn(6, 2, 6), randn(4, 2, 6)
+    caches, rows = decoder.new_caches(), []
+    for part in tgt.split(steps, 0):
+        row, caches = decoder(part, memory, caches=caches)
+        rows.append(row)
+    same(minidl.cat(rows, 0), decoder(tgt, memory, tgt_is_causal=True))
+    assert [len(cache) for cache in caches] == [6, 6]
+    with pytest.raises(ValueError, match="TransformerDecoder: 1 caches for 2 layers"):
+        decoder(tgt, memory, caches=caches[:1])
+
+
+def test_which_masks_are_causal():
+    mask = nn.Transformer.generate_square_subsequent_mask(4)
+    assert says_causal(mask) and says_causal(mask.isinf()) and not says_causal(mask.T)
+    for place, value in (((1, 0), 1.0), ((1, 0), math.nan), ((0, 1), 0.0), ((0, 1), math.nan)):
+        other = mask.clone()
+        other[place] = value
+        assert not says_causal(other)
+    assert says_causal(minidl.zeros(0, 0)) and not says_causal(minidl.zeros(2, 3)) and not says_causal(None)

@@ -11,6 +11,7 @@ from minidl.dtypes import float32
 from minidl.factories import empty, made
 from minidl.nn import functional as F
 from minidl.nn import init
+from minidl.nn.cache import KeyValueCache
 from minidl.nn.dropout import probability
 from minidl.nn.linear import Linear, at_least
 from minidl.nn.module import Module
@@ -119,8 +120,10 @@ class MultiheadAttention(Module):
         attn_mask: Tensor | None = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The output and, unless need_weights is False (which is faster), the weights.
+        *,
+        cache: KeyValueCache | None = None,
+    ) -> tuple[Any, ...]:
+        """The output; unless need_weights is False (which is faster), the weights; the longer cache, if one came.
 
         Args:
             query, key, value: as the class says.
@@ -130,17 +133,24 @@ class MultiheadAttention(Module):
             attn_mask: (L, S) or (N · H, L, S): likewise, for pairs of query and key.
             average_attn_weights: return the mean over heads, (N, L, S), rather than each head's, (N, H, L, S).
             is_causal: query i attends to keys 0 .. i only; an attn_mask that is also given must say the same.
+            cache: keys and values of the rows before, which need not be given again, at first an empty one. S then
+                counts them too, and query i is the one after them and i more. The next call takes the one returned.
         """
-        self._check(query, key, value, key_padding_mask, attn_mask)
+        past = 0 if cache is None else len(cache)
+        self._check(query, key, value, key_padding_mask, attn_mask, past)
         inputs = [query] if query is key is value else [query, key, value]
         if query.ndim == 2:  # without a batch
             inputs = [x.unsqueeze(0) for x in inputs]
         elif not self.batch_first:
             inputs = [x.transpose(0, 1) for x in inputs]
         q, k, v = self._project(*inputs)  # (N, H, L or S, d)
+        if cache is not None:
+            cache = cache.append(k, v)
+            k, v = cache.key, cache.value
+            is_causal = is_causal and (not past or q.shape[2] > 1)  # a last row alone attends to all
         k, v, added = self._longer(k, v)
-        fused_causal = is_causal and key_padding_mask is None and not added and not need_weights
-        mask = None if fused_causal else self._mask(q, k, key_padding_mask, attn_mask, is_causal, added)
+        fused_causal = is_causal and key_padding_mask is None and not (added or past or need_weights)
+        mask = None if fused_causal else self._mask(q, k, key_padding_mask, attn_mask, is_causal, added, past)
         p = self.dropout if self.training else 0.0
         if need_weights:
             weights = F.dropout(attention_weights(q, k, mask), p, self.training)
@@ -151,8 +161,10 @@ class MultiheadAttention(Module):
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if query.ndim == 2:
-            return output.squeeze(0), None if weights is None else weights.squeeze(0)
-        return output if self.batch_first else output.transpose(0, 1), weights
+            output, weights = output.squeeze(0), None if weights is None else weights.squeeze(0)
+        elif not self.batch_first:
+            output = output.transpose(0, 1)
+        return (output, weights) if cache is None else (output, weights, cache)
 
     def _project(self, *inputs: Tensor) -> list[Tensor]:
         """q, k and v in heads, of one input that is all three or of three."""
@@ -184,12 +196,12 @@ class MultiheadAttention(Module):
         return k, v, added
 
     def _mask(
-        self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None, causal: bool, added: int
+        self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None, causal: bool, added: int, past: int
     ) -> Tensor | None:
         """Both masks as one for scores (N, H, L, S): boolean (True: attend), or floating-point (added)."""
         N, H, L, S = *q.shape[:3], k.shape[2]
         if mask is None and causal:
-            mask = made(np.triu(np.ones((L, S - added), bool), 1))
+            mask = made(np.triu(np.ones((L, S - added), bool), 1 + past))
         masks = []
         if mask is not None:
             masks.append(mask if mask.ndim == 2 else mask.reshape(N, H, L, S - added))
@@ -205,7 +217,9 @@ class MultiheadAttention(Module):
         masks = [additive(m, q.dtype) if m.dtype == bool else m for m in masks]
         return masks[0] if len(masks) == 1 else masks[0] + masks[1]
 
-    def _check(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, mask: Tensor | None) -> None:
+    def _check(
+        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, mask: Tensor | None, past: int
+    ) -> None:
         name, E = "MultiheadAttention", self.embed_dim
         require_tensor(name, query=query, key=key, value=value, key_padding_mask=padding, attn_mask=mask)
         shapes = f"(query {query.shape}, key {key.shape}, value {value.shape})"
@@ -216,7 +230,7 @@ class MultiheadAttention(Module):
         if key.shape[:-1] != value.shape[:-1]:
             raise ValueError(f"{name}: key and value differ in length or batch {shapes}")
         time, batch = (1, 0) if query.ndim == 3 and self.batch_first else (0, 1)
-        L, S = query.shape[time], key.shape[time]
+        L, S = query.shape[time], past + key.shape[time]
         N, other = (x.shape[batch] if x.ndim == 3 else 1 for x in (query, key))
         if N != other:
             raise ValueError(f"{name}: query and key differ in their batch {shapes}")

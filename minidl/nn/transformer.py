@@ -14,6 +14,7 @@ A. Vaswani et al., "Attention is all you need", 2017. Its figure 1, an encoder o
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ import numpy as np
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.attention import causal_mask
+from minidl.nn.cache import KeyValueCache
 from minidl.nn.container import ModuleList
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.norm import LayerNorm
 from minidl.nn.transformer_layers import Activation, TransformerDecoderLayer, TransformerEncoderLayer
+from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
 
@@ -105,10 +108,28 @@ class TransformerDecoder(Module):
         memory_key_padding_mask: Tensor | None = None,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
-    ) -> Tensor:
-        """Masks as `TransformerDecoderLayer` takes them; tgt_is_causal=None looks whether tgt_mask is causal."""
-        causal = says_causal(tgt_mask) if tgt_is_causal is None else tgt_is_causal
-        for layer in self.layers:
+        *,
+        caches: Sequence[KeyValueCache] | None = None,
+    ) -> Any:
+        """Masks as `TransformerDecoderLayer` takes them; tgt_is_causal=None looks whether tgt_mask is causal.
+
+        With `caches`, at first `new_caches()`, tgt has only the rows after those of the calls before, and the result is
+        a pair: as tgt, and the longer caches. Without a mask it is causal then.
+
+        >>> import minidl
+        >>> from minidl import nn
+        >>> decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16), 3).eval()
+        >>> tgt, memory, caches = minidl.randn(5, 2, 8), minidl.randn(7, 2, 8), decoder.new_caches()
+        >>> for t in range(5):
+        ...     row, caches = decoder(tgt[t : t + 1], memory, caches=caches)
+        >>> minidl.allclose(row[0], decoder(tgt, memory, tgt_is_causal=True)[4], atol=1e-5)
+        True
+        """
+        if caches is not None and len(caches) != len(self.layers):
+            raise ValueError(f"TransformerDecoder: {len(caches)} caches for {len(self.layers)} layers")
+        implied = says_causal(tgt_mask) if caches is None else tgt_mask is None
+        causal, longer = implied if tgt_is_causal is None else tgt_is_causal, []
+        for i, layer in enumerate(self.layers):
             tgt = layer(
                 tgt,
                 memory,
@@ -118,8 +139,17 @@ class TransformerDecoder(Module):
                 memory_key_padding_mask=memory_key_padding_mask,
                 tgt_is_causal=causal,
                 memory_is_causal=memory_is_causal,
+                **({} if caches is None else {"cache": caches[i]}),
             )
-        return tgt if self.norm is None else self.norm(tgt)
+            if caches is not None:
+                tgt, cache = tgt
+                longer.append(cache)
+        tgt = tgt if self.norm is None else self.norm(tgt)
+        return tgt if caches is None else (tgt, tuple(longer))
+
+    def new_caches(self) -> tuple[KeyValueCache, ...]:
+        """Empty ones, one for each layer."""
+        return tuple(KeyValueCache() for _ in self.layers)
 
 
 def copies(stack: str, layer: Module, count: int) -> ModuleList:
@@ -135,9 +165,10 @@ def says_causal(mask: Tensor | None) -> bool:
     if mask is None or mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         return False
     array = mask.detach()._array
-    if array.dtype != bool:
-        array = np.where(array == -np.inf, True, np.where(array == 0, False, None))
-    return bool((array == np.triu(np.ones(array.shape, bool), 1)).all())
+    above = np.triu(np.ones(array.shape, bool), 1)
+    if array.dtype == bool:
+        return bool((array == above).all())
+    return bool((array[above] == -np.inf).all() and (array[~above] == 0).all())
 
 
 class Transformer(Module):
@@ -216,10 +247,11 @@ class Transformer(Module):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """Masks as the layers take them."""
+        require_tensor("Transformer", src=src, tgt=tgt)
         batch = 0 if self.batch_first else 1
         if src.ndim != tgt.ndim or (src.ndim == 3 and src.shape[batch] != tgt.shape[batch]):
             raise ValueError(f"Transformer: src {src.shape} and tgt {tgt.shape} differ in their batch")
-        if {src.shape[-1], tgt.shape[-1]} != {self.d_model}:
+        if {*src.shape[-1:], *tgt.shape[-1:]} != {self.d_model}:
             raise ValueError(f"Transformer: src {src.shape} and tgt {tgt.shape} must be {self.d_model} wide")
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(

@@ -7,6 +7,7 @@ from typing import Any
 
 from minidl.nn import functional as F
 from minidl.nn.attention import MultiheadAttention
+from minidl.nn.cache import KeyValueCache
 from minidl.nn.dropout import Dropout
 from minidl.nn.linear import Linear
 from minidl.nn.module import Module
@@ -148,20 +149,34 @@ class TransformerDecoderLayer(Module):
         memory_key_padding_mask: Tensor | None = None,
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
-    ) -> Tensor:
-        """Masks as `MultiheadAttention` takes them: of tgt to itself, and of tgt to memory."""
-        x, own = tgt, (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        *,
+        cache: KeyValueCache | None = None,
+    ) -> Any:
+        """Masks as `MultiheadAttention` takes them: of tgt to itself, and of tgt to memory.
+
+        With a `cache` of the rows before, as it takes one too, tgt has only new rows, and the result is a pair: as tgt,
+        and the longer cache.
+        """
+        x, caches = tgt, [] if cache is None else [cache]
+        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal, caches
         other = memory, memory_mask, memory_key_padding_mask, memory_is_causal
         if self.norm_first:
             x = x + self._attention(self.norm1(x), *own)
             x = x + self._attention_to(self.norm2(x), *other)
-            return x + self._feed_forward(self.norm3(x))
-        x = self.norm1(x + self._attention(x, *own))
-        x = self.norm2(x + self._attention_to(x, *other))
-        return self.norm3(x + self._feed_forward(x))
+            x = x + self._feed_forward(self.norm3(x))
+        else:
+            x = self.norm1(x + self._attention(x, *own))
+            x = self.norm2(x + self._attention_to(x, *other))
+            x = self.norm3(x + self._feed_forward(x))
+        return (x, *caches) if caches else x
 
-    def _attention(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool) -> Tensor:
-        return self.dropout1(self.self_attn(x, x, x, padding, need_weights=False, attn_mask=mask, is_causal=causal)[0])
+    def _attention(
+        self, x: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool, caches: list[KeyValueCache]
+    ) -> Tensor:
+        """The cache, if there is one, is replaced by the longer one."""
+        options = {"attn_mask": mask, "is_causal": causal, "cache": caches[0] if caches else None}
+        attended, _, *caches[:] = self.self_attn(x, x, x, padding, need_weights=False, **options)
+        return self.dropout1(attended)
 
     def _attention_to(
         self, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None, causal: bool
