@@ -118,6 +118,23 @@ def test_greedy_is_the_likeliest_word_each_time():
     assert ended == ids.tolist()[0][: len(ended)] and ended[-1] == eos and eos not in ended[2:-1]
 
 
+def test_numbers_of_numpy_are_numbers():
+    model, ids = GPT2LMHeadModel(GPT2Config(**SMALL)), minidl.tensor([[1]])
+    for options in ({"temperature": np.float32(0.5)}, {"top_k": np.int64(3)}, {"top_p": np.float64(0.9)}):
+        assert model.generate(ids, np.int64(2), **options).shape == (1, 3)
+    with pytest.raises(ValueError, match="top_k must be a positive integer, but is True"):
+        model.generate(ids, 2, top_k=True)
+
+
+def test_small_integers_as_ids_leave_room_for_every_word():
+    model = GPT2LMHeadModel(GPT2Config(**SMALL | {"vocab_size": 300}))
+    model.transformer.wte.weight.detach()[:299] = 0.0  # the last word is the likeliest, or the first
+    texts = [
+        model.generate(minidl.tensor(np.array([[1]], dtype)), 5, temperature=0) for dtype in (np.int8, np.uint8, int)
+    ]
+    assert texts[0].tolist() == texts[1].tolist() == texts[2].tolist() and texts[0].dtype == minidl.int64
+
+
 # Choosing words
 
 
@@ -214,6 +231,8 @@ def test_inputs_that_do_not_fit():
         model(minidl.zeros(1, 6, dtype=minidl.int64), caches)
     with pytest.raises(ValueError, match="1 caches for 2 layers"):
         model(minidl.zeros(1, 1, dtype=minidl.int64), caches[:1])
+    with pytest.raises(ValueError, match="0 caches for 2 layers"):
+        model(minidl.zeros(1, 1, dtype=minidl.int64), ())
     with pytest.raises(ValueError, match=r"KeyValueCache: key .* do not continue"):
         model(minidl.zeros(2, 1, dtype=minidl.int64), caches)
 

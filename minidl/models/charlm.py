@@ -21,6 +21,7 @@ import numpy as np
 from minidl import nn
 from minidl.factories import made
 from minidl.mode import no_grad
+from minidl.models.generation import check_choice, draw, probabilities
 from minidl.models.speaker import CELLS
 from minidl.nn import functional as F
 from minidl.random import Generator, stream
@@ -93,8 +94,7 @@ class CharLM(nn.Module):
         """
         if not len(prompt) or length < 0:
             raise ValueError(f"write: expects a prompt and a length from 0 on, got {len(prompt)} characters, {length}")
-        if not 0 <= temperature < np.inf:
-            raise ValueError(f"write: temperature must be a finite number from 0 on, got {temperature}")
+        check_choice("write", temperature)
         chance, training, written = stream(generator), self.training, []
         self.eval()
         try:
@@ -102,18 +102,8 @@ class CharLM(nn.Module):
                 x, state = np.asarray(prompt, np.int64), None
                 for _ in range(length):
                     logits, state = self(made(x[None]), state)
-                    written.append(draw(logits._array[0, -1], temperature, chance))
-                    x = np.array(written[-1:])
+                    x = draw(probabilities(logits._array[:, -1], temperature), chance)
+                    written.append(x[0])
         finally:
             self.train(training)
         return np.array(written, np.int64)
-
-
-def draw(scores: np.ndarray, temperature: float, chance: np.random.Generator) -> int:
-    """A number by its probability, softmax(scores / temperature); by its score alone for temperature 0."""
-    if not temperature:
-        return int(scores.argmax())
-    with np.errstate(over="ignore"):  # to -inf, which has probability 0
-        odds = np.exp((scores.astype(np.float64) - scores.max()) / temperature)
-    heaped = np.cumsum(odds)
-    return int(np.searchsorted(heaped, chance.random() * heaped[-1], side="right"))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 import numpy as np
 
 
-def check_choice(name: str, temperature: float, top_k: int | None, top_p: float | None) -> None:
+def check_choice(name: str, temperature: float, top_k: int | None = None, top_p: float | None = None) -> None:
     """ValueError for options that leave nothing to choose from."""
-    if isinstance(temperature, bool) or not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
+    if isinstance(temperature, bool) or not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
         raise ValueError(f"{name}: temperature must be a number from 0 on, but is {temperature!r}")
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1):
         raise ValueError(f"{name}: top_k must be a positive integer, but is {top_k!r}")
-    if top_p is not None and not (isinstance(top_p, int | float) and 0 < top_p <= 1):
+    if top_p is not None and not (isinstance(top_p, Real) and 0 < top_p <= 1):
         raise ValueError(f"{name}: top_p must be in 0 < top_p <= 1, but is {top_p!r}")
 
 
@@ -35,7 +36,8 @@ def probabilities(
         p = np.zeros_like(ranked)
         p[:, 0] = 1
     else:
-        p = np.exp((ranked - ranked[:, :1]) / temperature)
+        with np.errstate(over="ignore"):  # to -inf, which has probability 0
+            p = np.exp((ranked - ranked[:, :1]) / temperature)
         if top_k is not None:
             p[:, top_k:] = 0
         p /= p.sum(1, keepdims=True)

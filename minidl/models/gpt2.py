@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from minidl import nn
+from minidl.dtypes import int64
 from minidl.factories import arange, empty, made, zeros
 from minidl.mode import no_grad
 from minidl.models.bert import ACTIVATIONS
@@ -233,9 +235,9 @@ class GPT2Model(Pretrained):
         """
         name = type(self).__name__
         check_ids(name, self.config, input_ids)
-        before, T = 0 if caches is None else len(caches[0]), input_ids.shape[1]
         if caches is not None and len(caches) != len(self.h):
             raise ValueError(f"{name}: {len(caches)} caches for {len(self.h)} layers")
+        before, T = 0 if caches is None else len(caches[0]), input_ids.shape[1]
         if before + T > self.config.n_positions:
             raise ValueError(f"{name}: {before + T} words, but there are only {self.config.n_positions} positions")
         x = self.drop(self.wte(input_ids) + self.wpe(arange(before, before + T)))
@@ -314,7 +316,7 @@ class GPT2LMHeadModel(Pretrained):
         (1, 7)
 
         Args:
-            ids: (N, T), at least a word each.
+            ids: (N, T) integers, at least a word each. The texts are int64, which has room for every word.
             temperature, top_k, top_p: see `minidl.models.generation.probabilities`; temperature 0 draws nothing.
             generator: draws; by default minidl's.
             use_cache: keep keys and values of the words so far, rather than compute them again for each new one; the
@@ -326,7 +328,7 @@ class GPT2LMHeadModel(Pretrained):
         """
         check_choice("generate", temperature, top_k, top_p)
         check_ids("generate", self.config, ids)
-        if type(max_new_tokens) is not int or max_new_tokens < 0:
+        if not isinstance(max_new_tokens, Integral) or max_new_tokens < 0:
             raise ValueError(f"generate: max_new_tokens must be an integer from 0 on, but is {max_new_tokens!r}")
         T, most = ids.shape[1], self.config.n_positions
         if not T or T + max_new_tokens > most:
@@ -335,7 +337,7 @@ class GPT2LMHeadModel(Pretrained):
         self.eval()
         try:
             with no_grad():
-                return self._write(ids.detach(), max_new_tokens, choice, rng, use_cache, eos_token_id)
+                return self._write(ids.detach().to(int64), max_new_tokens, choice, rng, use_cache, eos_token_id)
         finally:
             self.train(training)
 
@@ -350,7 +352,7 @@ class GPT2LMHeadModel(Pretrained):
             logits = self.lm_head(state.last_hidden_state[:, -1])  # (N, vocab_size)
             words = draw(probabilities(logits._array, *choice), rng)
             words = np.where(ended, eos if eos is not None else 0, words)
-            new = made(words[:, None].astype(ids.dtype))
+            new = made(words[:, None].astype(int64))
             ids = cat([ids, new], 1)
             ended |= words == eos if eos is not None else False
             if ended.all():
