@@ -112,6 +112,14 @@ def test_options():
     assert GPT2Tokenizer.train([]).vocab_size == 257
 
 
+def test_words_without_end():
+    """A file without spaces is one word: BERT leaves it out, and byte-level BPE still ends."""
+    tokenizer = BertTokenizer.train(["ab ab", "ab" * 51, "z" * 101, "y" * 100], 100, min_frequency=1)
+    assert "ab" in tokenizer.vocab and "abab" not in tokenizer.vocab
+    assert "##y" in tokenizer.vocab and "z" not in tokenizer.vocab
+    assert GPT2Tokenizer.train(["ab" * 200_000], 270).tokenize("ab" * 1024) == ["ab" * 1024]
+
+
 @pytest.mark.parametrize("kind", [BertTokenizer, GPT2Tokenizer])
 @pytest.mark.parametrize(
     ("options", "error", "message"),

@@ -174,6 +174,8 @@ class BertTokenizer(Tokenizer):
     ) -> BertTokenizer:
         """A tokenizer with a vocabulary made of these texts, see `train_wordpiece`; `options` as for the class.
 
+        Words longer than `max_input_chars_per_word`, which will be unknown in any case, are left out.
+
         >>> from minidl.text import BertTokenizer
         >>> tokenizer = BertTokenizer.train(["low lower lowest", "new newer newest"], vocab_size=26)
         >>> tokenizer.tokenize("Newer, low!")
@@ -182,6 +184,7 @@ class BertTokenizer(Tokenizer):
         check_training("BertTokenizer.train", vocab_size, min_frequency, special_tokens, limit_alphabet)
         draft = cls(special_tokens, **options)  # which cuts words as the tokenizer will
         words = counted(texts, draft._words, "BertTokenizer.train")
+        words = {word: count for word, count in words.items() if len(word) <= draft.max_input_chars_per_word}
         tokens = train_wordpiece(words, vocab_size, min_frequency, special_tokens, limit_alphabet, draft.prefix)
         further = [(AddedToken(token), i) for i, token in enumerate(special_tokens)]
         return cls(tokens, **{"added_tokens": further, **options})

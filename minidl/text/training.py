@@ -91,12 +91,14 @@ def learn_merges(
 
 
 def _join(word: list[int], pair: Pair, new: int) -> None:
-    """Replace each occurrence of a pair in a word, from the left."""
+    """Replace each occurrence of a pair in a word, from the left; once through, since a word may be a whole file."""
+    joined = []
     i = 0
-    while i < len(word) - 1:
-        if word[i] == pair[0] and word[i + 1] == pair[1]:
-            word[i : i + 2] = [new]
-        i += 1
+    while i < len(word):
+        found = tuple(word[i : i + 2]) == pair
+        joined.append(new if found else word[i])
+        i += 1 + found
+    word[:] = joined
 
 
 def counted(texts: Iterable[str], words_of: Callable[[str], Iterable[str]], operation: str) -> Counter[str]:
