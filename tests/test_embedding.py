@@ -110,6 +110,8 @@ def test_sinusoids() -> None:
     assert np.array_equal(F.sinusoidal_positions(50, 5, dtype=minidl.float64).numpy()[:, :1], table[:, :1])
     with pytest.raises(ValueError, match="no table"):
         F.sinusoidal_positions(-1, 2)
+    with pytest.raises(TypeError, match="dtype must be floating-point, not int64"):
+        F.sinusoidal_positions(2, 2, dtype=minidl.int64)
 
 
 @pytest.mark.parametrize("interleaved", [True, False])
@@ -132,3 +134,11 @@ def test_rotary_embedding_of_bad_input() -> None:
         F.rotary_embedding(minidl.zeros(2, 4), minidl.tensor([1, 2, 3]))
     with pytest.raises(TypeError, match="integers"):
         F.rotary_embedding(minidl.zeros(2, 4), minidl.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("base", [0, -1.0, np.nan, np.inf, "x"])
+def test_waves_need_a_positive_base(base: Any) -> None:
+    with pytest.raises(ValueError, match="sinusoidal_positions: base must be a positive number"):
+        F.sinusoidal_positions(2, 4, base=base)
+    with pytest.raises(ValueError, match="rotary_embedding: base must be a positive number"):
+        F.rotary_embedding(minidl.zeros(2, 4), base=base)

@@ -27,6 +27,7 @@ from minidl.models import (
     RobertaForSequenceClassification,
     RobertaModel,
     SentenceEncoder,
+    TextClassifier,
 )
 from minidl.models.sentences import pooled
 from minidl.nn import functional as F
@@ -389,6 +390,7 @@ def test_a_model_that_cannot_be_saved_leaves_the_old_one(folder, monkeypatch):
     [
         ({"input_ids": [[1, 40]]}, IndexError, r"input_ids has 40, but must be in 0..39 \(vocab_size=40\)"),
         ({"input_ids": [[1, -1]]}, IndexError, "input_ids has -1"),
+        ({"input_ids": minidl.zeros(2, 0, dtype=minidl.int64)}, ValueError, "nothing to pool in texts without tokens"),
         ({"input_ids": [[1] * 11]}, ValueError, "11 tokens a text, but there are only 10 positions"),
         ({"input_ids": [1, 2]}, ValueError, r"input_ids must be \(N, T\), not \(2,\)"),
         ({"input_ids": [[1.0, 2.0]]}, TypeError, "input_ids must be integers, not float32"),
@@ -478,9 +480,17 @@ def test_sentences_do_not_depend_on_their_batch(folder):
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_weightedmean_tokens": true}')
     with pytest.raises(ValueError, match=r"1_Pooling.config.json: expected one of mean, cls, max"):
         SentenceEncoder.from_pretrained(folder)
-    rewrite(folder, model_type="t5")
-    with pytest.raises(ValueError, match=r"model_type must be one of bert, .*, but is 't5'"):
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "modules.json").write_text("[1, null]")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": "many"}')
+    with pytest.raises(ValueError, match="max_seq_length must be an integer, but is 'many'"):
         SentenceEncoder.from_pretrained(folder)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, but is 0"):
+        encoder.encode(texts, 0)
+    for kind in ("t5", ["bert"]):
+        rewrite(folder, model_type=kind)
+        with pytest.raises(ValueError, match=r"model_type must be one of bert, .*, but is "):
+            SentenceEncoder.from_pretrained(folder)
 
 
 @pytest.mark.skipif("MINIDL_TEST_WEIGHTS" not in os.environ, reason="MINIDL_TEST_WEIGHTS names no folder of MiniLM")
@@ -498,3 +508,11 @@ def test_real_weights():
         ]
     )
     np.testing.assert_allclose(others @ query, [0.7035, 0.5272, 0.1889, 0.1047, 0.0980], atol=6e-5)
+
+
+def test_a_classifier_checks_its_numbers():
+    encoder = BertModel(BertConfig(**SMALL))
+    with pytest.raises(ValueError, match="TextClassifier: num_classes must be at least 1, but is 0"):
+        TextClassifier(encoder, 0)
+    with pytest.raises(TypeError, match="TextClassifier: lengths must be integers, not float32"):
+        TextClassifier(encoder, 2)(minidl.tensor([[1, 2]]), minidl.tensor([1.5]))

@@ -236,6 +236,11 @@ def test_operations_check_their_weights():
     w_ih, w_hh = minidl.zeros(15, 2), minidl.zeros(15, 5)
     with pytest.raises(ValueError, match="weight_ih must have shape"):
         F.gru(x, h, w_ih[:, :1], w_hh)
+    with pytest.raises(ValueError, match=r"weight_hh must be a matrix, not of shape \(\)"):
+        F.gru(x, h, w_ih, minidl.tensor(1.0))
+    with pytest.raises(ValueError, match=r"weight_hr must be a matrix, not of shape \(\)"):
+        F.lstm(x, h, h, minidl.zeros(20, 2), minidl.zeros(20, 5), weight_hr=minidl.tensor(1.0))
+    assert F.gru(x[:, :, :0], h, w_ih[:, :0], w_hh)[0].shape == (4, 3, 5), "a clock may be all that drives it"
     with pytest.raises(ValueError, match="given together"):
         F.gru(x, h, w_ih, w_hh, minidl.zeros(15))
     with pytest.raises(ValueError, match=r"weight_hr must have shape \(5, 6\)"):
@@ -254,3 +259,13 @@ def test_an_empty_batch():
     output, h = nn.GRU(2, 5, bidirectional=True)(minidl.zeros(4, 0, 2))
     assert output.shape == (4, 0, 10)
     assert h.shape == (2, 0, 5)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_empty_batch_sends_back_zeros(kind, reverse):
+    layer, x = kind(2, 5, bidirectional=reverse), minidl.zeros(4, 0, 2, requires_grad=True)
+    layer(x)[0].sum().backward()
+    assert x.grad.shape == (4, 0, 2)
+    for parameter in layer.parameters():
+        assert parameter.grad.shape == parameter.shape and not parameter.grad.numpy().any()

@@ -51,6 +51,12 @@ def test_an_error_in_the_model_leaves_no_hooks():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()) and model.training
 
 
+def test_a_long_text_makes_no_endless_picture(tmp_path):
+    heat_map(np.eye(600), tmp_path / "long.png")
+    header = (tmp_path / "long.png").read_bytes()[16:24]  # width and height, of four bytes each
+    assert max(int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")) < 4000
+
+
 def test_heat_map(tmp_path):
     pytest.importorskip("matplotlib")
     words = ["[CLS]", "it's", "$5", "[SEP]"]

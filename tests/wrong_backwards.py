@@ -26,7 +26,7 @@ from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
 from minidl.ops.positions import RotaryEmbedding
-from minidl.ops.recurrent import Gru, Lstm
+from minidl.ops.recurrent import Gru, Lstm, RnnRelu, RnnTanh
 from minidl.ops.smooth import Gelu, Sigmoid, Silu
 from minidl.ops.softmax import LogSoftmax, Softmax
 
@@ -76,7 +76,7 @@ PASSES = [
 PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Prod, P.Max, P.Exp, P.Tanh, P.Add, P.Mul]
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
 PASSES += [Lstm, Gru, ScaledDotProductAttention, Embedding, RotaryEmbedding]
-PASSES += [Lstm, Gru, SplitHeads]
+PASSES += [SplitHeads, RnnTanh, RnnRelu]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
 
@@ -342,6 +342,18 @@ def one_bias_gradient_for_both(self, *grads):
     found = list(right(Gru)(self, *grads))
     found[5] = None if found[4] is None else found[4].copy()
     return tuple(found)
+
+
+@wrong("rnn_tanh", RnnTanh)
+def forgets_the_state_before_the_first_step(self, *grads):
+    found = list(right(RnnTanh)(self, *grads))
+    found[1] = None if found[1] is None else np.zeros_like(found[1])
+    return tuple(found)
+
+
+@wrong("rnn_relu", RnnRelu)
+def ignores_the_gradients_of_the_last_states(self, g, last):
+    return right(RnnRelu)(self, g, np.zeros_like(last))
 
 
 @wrong("matmul", P.MatMul)

@@ -309,6 +309,10 @@ class BertModel(Pretrained):
             skip_padding: compute nothing for padding, whose rows are then 0; those of tokens are the same.
         """
         check_ids(type(self).__name__, self.config, input_ids, token_type_ids, position_ids)
+        if self.pooler is not None and not input_ids.shape[1]:
+            raise ValueError(
+                f"{type(self).__name__}: nothing to pool in texts without tokens: input_ids {input_ids.shape}"
+            )
         padding = find_padding(type(self).__name__, attention_mask, input_ids, skip_padding)
         x = self.embeddings(input_ids, token_type_ids, position_ids)
         skipped = padding is not None and padding.skipped

@@ -68,6 +68,13 @@ class SentenceEncoder(nn.Module):
 
     Raises:
         ValueError: another pooling; a max_length without a place for a word.
+
+    >>> from minidl.models import BertConfig, BertModel, SentenceEncoder
+    >>> from minidl.text import BertTokenizer
+    >>> tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "text"])
+    >>> encoder = SentenceEncoder(BertModel(BertConfig(len(tokenizer), 16, 2, 4, 32)), tokenizer)
+    >>> encoder.encode(["A text", "text text text"]).shape
+    (2, 16)
     """
 
     def __init__(
@@ -97,7 +104,7 @@ class SentenceEncoder(nn.Module):
         """
         folder = Path(folder)
         values, source = read_config(folder)
-        kind = values.get("model_type")
+        kind = str(values.get("model_type"))
         if kind not in MODELS:
             raise ValueError(f"{source}: model_type must be one of {', '.join(MODELS)}, but is {kind!r}")
         if tokenizer is None and MODELS[kind] is RobertaModel:
@@ -108,8 +115,11 @@ class SentenceEncoder(nn.Module):
         if len(names) != 1 or others != [POOLINGS[names[0]]]:
             raise ValueError(f"{folder / '1_Pooling' / 'config.json'}: expected one of {', '.join(POOLINGS)}")
         modules = read_json(folder / "modules.json", [{"type": "Normalize"}])
-        normalize = any(str(module.get("type", "")).endswith("Normalize") for module in modules)
-        length = read_json(folder / "sentence_bert_config.json", {}).get("max_seq_length")
+        normalize = any(isinstance(m, dict) and str(m.get("type", "")).endswith("Normalize") for m in modules)
+        path = folder / "sentence_bert_config.json"
+        length = read_json(path, {}).get("max_seq_length")
+        if length is not None and type(length) is not int:
+            raise ValueError(f"{path}: max_seq_length must be an integer, but is {length!r}")
         model = MODELS[kind].from_pretrained(folder)
         return cls(model, tokenizer or BertTokenizer.from_pretrained(folder), names[0], normalize, length).eval()
 
@@ -124,8 +134,11 @@ class SentenceEncoder(nn.Module):
     def encode(self, texts: str | Sequence[str], batch_size: int = 32) -> np.ndarray:
         """Vectors of texts (n, hidden_size), or of one text (hidden_size,), without gradients and dropout.
 
-        Texts of like length share a batch, so that little is computed for padding. TypeError for other than strings.
+        Texts of like length share a batch, so that little is computed for padding. TypeError for other than strings;
+        ValueError for a batch_size below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"encode: batch_size must be at least 1, but is {batch_size}")
         if isinstance(texts, str):
             return self.encode([texts], batch_size)[0]
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"] if texts else []

@@ -35,6 +35,7 @@ class TextClassifier(nn.Module):
 
     Raises:
         ValueError: no classes, an unknown pooling; at the call, shapes that do not fit, lengths outside 1 .. T.
+        TypeError: lengths that are no integers.
 
     Example:
         >>> import minidl
@@ -48,6 +49,8 @@ class TextClassifier(nn.Module):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"TextClassifier: pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
+        if num_classes < 1:
+            raise ValueError(f"TextClassifier: num_classes must be at least 1, but is {num_classes}")
         self.encoder = encoder
         self.pooling = pooling
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.config.hidden_size, num_classes))
@@ -60,6 +63,8 @@ class TextClassifier(nn.Module):
         """A row for each text, (N, hidden_size)."""
         require_tensor("TextClassifier", ids=ids, lengths=lengths)
         counts = lengths._array
+        if counts.dtype.kind not in "iu":
+            raise TypeError(f"TextClassifier: lengths must be integers, not {counts.dtype}")
         if ids.ndim != 2 or counts.shape != ids.shape[:1]:
             raise ValueError(f"TextClassifier: ids (N, T) has shape {ids.shape}, lengths (N,) has {lengths.shape}")
         if counts.size and not 1 <= counts.min() <= counts.max() <= ids.shape[1]:

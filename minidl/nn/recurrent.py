@@ -113,12 +113,8 @@ class RNNBase(Module):
         if not T:
             raise ValueError(f"{name}: the sequences have no time steps: input {input.shape}")
         states = self._states(hx, N, input, None)
-        if not N:
-            width = (self.proj_size or self.hidden_size) * (1 + self.bidirectional)
-            output = empty((T, 0, width), dtype=input.dtype)
-        else:
-            rows, states = self._layers(x.reshape(T * N, self.input_size), states, (N,) * T)
-            output = rows.reshape(T, N, rows.shape[-1])
+        rows, states = self._layers(x.reshape(T * N, self.input_size), states, (N,) * T)
+        output = rows.reshape(T, N, rows.shape[-1])
         return output.transpose(0, 1) if self.batch_first else output, self._together(states)
 
     def _layers(self, x: Tensor, states: list[Tensor], sizes: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:

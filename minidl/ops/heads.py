@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minidl.axes import as_int
 from minidl.function import Function
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
@@ -63,6 +64,7 @@ def split_heads(input: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     (2, 4, 5, 2)
     """
     require_tensor("split_heads", input=input)
+    parts, heads = as_int("split_heads", "parts", parts), as_int("split_heads", "heads", heads)
     if input.ndim != 3 or parts < 1 or heads < 1 or input.shape[2] % (parts * heads):
         raise ValueError(f"split_heads: {input.shape} cannot be cut into {parts} parts of {heads} heads")
     return run(SplitHeads(parts=parts, heads=heads), input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply
 
 
-def frequencies(dim: int, base: float) -> np.ndarray:
+def frequencies(name: str, dim: int, base: float) -> np.ndarray:
     """base^(-2i / dim) for i = 0, 1, ...: from one turn in 2π positions to one in 2π · base."""
+    if not (isinstance(base, int | float) and 0 < base < math.inf):
+        raise ValueError(f"{name}: base must be a positive number, but is {base!r}")
     return base ** (-np.arange(0, dim, 2) / dim)
 
 
@@ -31,7 +34,7 @@ def sinusoidal_positions(length: int, dim: int, *, base: float = 10000.0, dtype:
         (length, dim), float32 by default.
 
     Raises:
-        ValueError: a negative length, a dim below 1.
+        ValueError: a negative length, a dim below 1, a base that is not positive. TypeError: an integer dtype.
 
     >>> import minidl.nn.functional as F
     >>> F.sinusoidal_positions(2, 2).numpy().round(4).tolist()[0]
@@ -40,9 +43,12 @@ def sinusoidal_positions(length: int, dim: int, *, base: float = 10000.0, dtype:
     length, dim = (as_int("sinusoidal_positions", name, n) for name, n in (("length", length), ("dim", dim)))
     if length < 0 or dim < 1:
         raise ValueError(f"sinusoidal_positions: there is no table of {length} positions and {dim} dimensions")
-    angles = np.outer(np.arange(length), frequencies(dim, base))
+    dtype = as_dtype(float32 if dtype is None else dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"sinusoidal_positions: dtype must be floating-point, not {dtype}")
+    angles = np.outer(np.arange(length), frequencies("sinusoidal_positions", dim, base))
     table = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, dim + dim % 2)[:, :dim]
-    return Tensor._constant(np.array(table, as_dtype(float32 if dtype is None else dtype), order="C"))
+    return Tensor._constant(np.array(table, dtype, order="C"))
 
 
 def pairs(x: Any, interleaved: bool) -> tuple[Any, Any]:
@@ -110,7 +116,7 @@ def rotary_embedding(
 
     Raises:
         TypeError: input is not floating-point, positions are not integers.
-        ValueError: shapes that do not go together, an odd D.
+        ValueError: shapes that do not go together, an odd D, a base that is not positive.
 
     >>> import minidl, minidl.nn.functional as F
     >>> y = F.rotary_embedding(minidl.tensor([[1.0, 0.0], [1.0, 0.0]]))
@@ -127,6 +133,6 @@ def rotary_embedding(
         raise TypeError(f"{name}: positions must be integers, not {places.dtype}")
     if not places.ndim or not broadcasts_to(places.shape, input.shape[:-1]):
         raise ValueError(f"{name}: positions {places.shape} do not broadcast to {input.shape[:-1]}")
-    angles = places[..., None] * frequencies(input.shape[-1], base)
+    angles = places[..., None] * frequencies(name, input.shape[-1], base)
     cos, sin = (f(angles).astype(input.dtype) for f in (np.cos, np.sin))
     return run(RotaryEmbedding(cos=cos, sin=sin, interleaved=bool(interleaved)), input)

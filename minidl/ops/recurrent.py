@@ -102,6 +102,8 @@ class Recurrent(Function):
 
 def rows_at(states: np.ndarray, places: np.ndarray) -> np.ndarray:
     """states[places], without a copy where these rows follow each other."""
+    if not len(places):  # an empty batch
+        return states[:0]
     first, last = places[0], places[-1]
     if last - first == len(places) - 1 and (np.diff(places) == 1).all():
         return states[first : last + 1]
@@ -197,6 +199,9 @@ def layer(
     if not sizes:
         raise ValueError(f"{name}: the sequences have no time steps: input {input.shape}")
     w_hr = weights.get("weight_hr")
+    for argument in ("weight_hh", "weight_hr"):
+        if weights.get(argument) is not None and weights[argument].ndim != 2:
+            raise ValueError(f"{name}: {argument} must be a matrix, not of shape {weights[argument].shape}")
     P = weights["weight_hh"].shape[-1]
     H = P if w_hr is None else w_hr.shape[-1]
     expected = {"h": (sizes[0], P), "c": (sizes[0], H), "weight_hr": (P, H)}
@@ -212,18 +217,18 @@ def layer(
         raise ValueError(f"{name}: weight_hr must not be empty, but has shape {w_hr.shape}")
     if (weights["bias_ih"] is None) != (weights["bias_hh"] is None):
         raise ValueError(f"{name}: bias_ih and bias_hh are given together or not at all")
-    rows = input.reshape(-1, input.shape[-1]) if padded else input
+    rows = input.reshape(sum(sizes), input.shape[-1]) if padded else input
     y, *last = run(passes(sizes=sizes, reverse=bool(reverse)), rows, *states.values(), *weights.values())
     return (y.reshape(*input.shape[:2], P) if padded else y, *last)
 
 
 def checked_sizes(name: str, batch_sizes: Any, total: int) -> tuple[int, ...]:
-    """As a tuple of ints, positive and never growing, that sum up to the rows."""
+    """As a tuple of ints, positive and never growing, that sum up to the rows; in an empty batch all are 0."""
     array = np.asarray(batch_sizes.detach() if isinstance(batch_sizes, Tensor) else batch_sizes)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"{name}: batch_sizes must be a sequence of integers, not {batch_sizes!r}")
     sizes = tuple(array.tolist())
-    if any(n < 1 for n in sizes) or list(sizes) != sorted(sizes, reverse=True) or sum(sizes) != total:
+    if (any(n < 1 for n in sizes) and any(sizes)) or list(sizes) != sorted(sizes, reverse=True) or sum(sizes) != total:
         raise ValueError(f"{name}: batch_sizes must be positive, never grow, and sum up to {total} rows, not {sizes}")
     return sizes
 
@@ -345,6 +350,12 @@ def rnn_tanh(
     """One layer of Elman's network in one direction: h = tanh(W_ih x + b_ih + W_hh h' + b_hh) (J. Elman, 1990).
 
     Arguments, results and errors as those of `gru`, with one gate.
+
+    >>> import minidl
+    >>> from minidl.ops.recurrent import rnn_tanh
+    >>> y, h = rnn_tanh(minidl.zeros(5, 1, 3), minidl.ones(1, 2), minidl.zeros(2, 3), minidl.zeros(2, 2))
+    >>> y.shape, h.tolist()  # no weights, no memory
+    ((5, 1, 2), [[0.0, 0.0]])
     """
     weights = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias_ih": bias_ih, "bias_hh": bias_hh}
     return layer("rnn_tanh", RnnTanh, 1, input, {"h": h}, weights, batch_sizes, reverse)  # type: ignore[return-value]
@@ -362,6 +373,13 @@ def rnn_relu(
     batch_sizes: Sequence[int] | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """As `rnn_tanh`, with h = max(W_ih x + b_ih + W_hh h' + b_hh, 0) (Q. Le, N. Jaitly, G. Hinton, 2015)."""
+    """As `rnn_tanh`, with h = max(W_ih x + b_ih + W_hh h' + b_hh, 0) (Q. Le, N. Jaitly, G. Hinton, 2015).
+
+    >>> import minidl
+    >>> from minidl.ops.recurrent import rnn_relu
+    >>> y, h = rnn_relu(minidl.zeros(5, 1, 3), minidl.ones(1, 2), minidl.zeros(2, 3), minidl.eye(2))
+    >>> h  # the identity remembers
+    tensor([[1., 1.]])
+    """
     weights = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias_ih": bias_ih, "bias_hh": bias_hh}
     return layer("rnn_relu", RnnRelu, 1, input, {"h": h}, weights, batch_sizes, reverse)  # type: ignore[return-value]

@@ -102,6 +102,14 @@ def nearest(
 
     Raises:
         ValueError: a word that is not one token; a k below 1.
+
+    >>> import numpy as np
+    >>> from minidl.study import nearest
+    >>> from minidl.text import BertTokenizer
+    >>> tokenizer = BertTokenizer(["[UNK]", "[CLS]", "[SEP]", "cat", "dog", "car"])
+    >>> table = np.array([[0, 1], [0, 1], [0, 1], [3, 0], [4, 3], [1, 9]])
+    >>> nearest(table, tokenizer, "cat", 1)
+    [('dog', 0.8)]
     """
     table = embedding.weight if isinstance(embedding, nn.Embedding) else embedding
     table = np.asarray(table.detach() if isinstance(table, Tensor) else table, np.float64)

@@ -48,7 +48,7 @@ def heat_map(
             raise ValueError(f"heat_map: {len(words)} {argument} for weights {maps.shape}")
     across = min(heads, 4)
     down = -(-heads // across)
-    side = 1.2 + 0.22 * max(L, S, 6)
+    side = min(1.2 + 0.22 * max(L, S, 6), 16.0)  # inches; longer texts get smaller squares, not gigabytes
     figure = Figure(figsize=(side * across, side * down), layout="constrained")
     for head, axes in enumerate(figure.subplots(down, across, squeeze=False).flat):
         if head >= heads:

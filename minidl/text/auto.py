@@ -21,6 +21,13 @@ def from_pretrained(folder: str | os.PathLike) -> Tokenizer:
     Raises:
         FileNotFoundError: none of the files is there.
         ValueError: broken files, or settings that are not understood; names the file and what it is about.
+
+    >>> import tempfile
+    >>> from minidl.text import BertTokenizer, from_pretrained
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     BertTokenizer(["[UNK]", "[CLS]", "[SEP]", "a", "text"]).save_pretrained(folder)
+    ...     from_pretrained(folder).tokenize("A text!")
+    ['a', 'text', '[UNK]']
     """
     kind = kind_of(folder)
     if kind == "WordPiece":
