@@ -285,8 +285,8 @@ def processes(tmp_path_factory: Any) -> Iterator[dict[str, subprocess.Popen]]:
             started[setting] = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     yield started
     for process in started.values():
-        process.kill()
-        process.communicate()
+        with process:  # which waits, and closes its stderr
+            process.kill()
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
