@@ -12,12 +12,6 @@ settings.register_profile("default", deadline=None, max_examples=40, derandomize
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-WRONG_BACKWARDS = pytest.StashKey[dict[str, bool]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[WRONG_BACKWARDS] = {}
-
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
@@ -25,13 +19,17 @@ def seeded() -> None:
     minidl.manual_seed(0)
 
 
-@pytest.fixture
-def wrong_backwards(request: pytest.FixtureRequest) -> dict[str, bool]:
-    """Which wrong backwards were tried, and whether they were rejected."""
-    return request.config.stash[WRONG_BACKWARDS]
+WRONG_BACKWARD = "wrong backward"  # a test that tries one has this property: reports carry it between processes
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tried = config.stash[WRONG_BACKWARDS]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many wrong backwards were tried, and how many of these tests passed: were rejected."""
+    tried = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call" and any(name == WRONG_BACKWARD for name, _ in report.user_properties)
+    ]
     if tried:
-        terminalreporter.write_line(f"wrong backwards tried: {len(tried)}, rejected: {sum(tried.values())}")
+        rejected = sum(report.passed for report in tried)
+        terminalreporter.write_line(f"wrong backwards tried: {len(tried)}, rejected: {rejected}")
