@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 import minidl
 
+collect_ignore = ["simd_paths.py"]  # a script with kernels of its own
+
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, max_examples=40, derandomize=True, suppress_health_check=SLOW)
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=SLOW)
