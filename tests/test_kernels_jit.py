@@ -85,6 +85,7 @@ def python(root, code, cache, expect=0, **settings):
     environment = {name: value for name, value in (base | settings).items() if value is not None}
     lines = "import os, signal, sys, threading, time\nimport numpy as np\n"
     lines += "from minidl.kernels import jit, threads as policy, toy\n"
+    lines += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores it
     done = subprocess.run(
         [sys.executable, "-c", lines + textwrap.dedent(code)],
         env=environment,
