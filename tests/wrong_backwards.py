@@ -626,14 +626,14 @@ def gives_it_to_all(self, g):
 
 @wrong("add", P.Add)
 def forgets_to_unbroadcast(self, g):
-    first = [tuple(slice(0, n) for n in shape) for shape in (self.a_shape, self.b_shape)]
+    first = [tuple(slice(0, n) for n in shape) for shape in self.shapes or (g.shape, g.shape)]
     return tuple(np.asarray(g)[(0,) * (g.ndim - len(key))][key] for key in first)
 
 
 @wrong("mul", P.Mul)
 def own_factor_in_place_of_the_other(self, g):
     ga, gb = right(P.Mul)(self, g)
-    return (ga, gb) if self.a_shape != self.b_shape else (gb, ga)
+    return (ga, gb) if self.shapes else (gb, ga)
 
 
 @wrong("sqrt", P.Sqrt)
