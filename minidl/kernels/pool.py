@@ -79,19 +79,22 @@ def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type:
     """y[n, c, p, q] = max_rs x[n, c, p·sh - ph + r·dh, q·sw - pw + s·dw]; the first of equals, or the last NaN.
 
     In a frame of -∞ a tap lies equally far from all windows, so one long loop a tap compares what it sees everywhere,
-    as if the step were 1, and remembers which tap saw most. Of that every sh-th row and sw-th column is kept.
+    as if the step sw were 1, and remembers which tap saw most. Of that every sw-th column is kept. Rows that are sh
+    apart lie one behind the other in the frame: so the rows between windows are passed over.
     """
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
     n, c = task // C, task % C
     wide, high = max((Q - 1) * sw + (S - 1) * dw + 1, pw + W), max((P - 1) * sh + (R - 1) * dh + 1, ph + H)
-    values, image = np.empty(high * wide, x.dtype), x.reshape(-1)
+    lines = (high + sh - 1) // sh
+    values, image = np.empty(sh * lines * wide, x.dtype), x.reshape(-1)
     for i in range(values.size):
         values[i] = -np.inf
     for h in range(H):
+        row = ((ph + h) % sh * lines + (ph + h) // sh) * wide + pw
         for w in range(W):
-            values[at((ph + h) * wide + pw + w)] = image[at((task * H + h) * W + w)]
-    length = (P - 1) * sh * wide + (Q - 1) * sw + 1
+            values[at(row + w)] = image[at((task * H + h) * W + w)]
+    length = (P - 1) * wide + (Q - 1) * sw + 1
     best, place = np.empty(length, x.dtype), np.empty(length, np.int32)
     for i in range(length):
         best[i], place[i] = -np.inf, -1
@@ -100,18 +103,18 @@ def max_forward_loops(task, x, y, index, R, S, sh, sw, ph, pw, dh, dw):  # type:
         for s in range(S):
             tap = np.int32(r * S + s)
             shift[tap] = (r * dh - ph) * W + s * dw - pw
-            compare(values, r * dh * wide + s * dw, best, place, tap)
+            compare(values, (r * dh % sh * lines + r * dh // sh) * wide + s * dw, best, place, tap)
     for p in range(P):
         row, out, found = y[n, c, p], index[n, c, p], True
         for q in range(Q):
-            i = p * sh * wide + q * sw
+            i = p * wide + q * sw
             tap = place[at(i)]
             row[q] = best[at(i)]
             out[q] = p * sh * W + q * sw + shift[at(max(tap, 0) + 0)]
             found = found & (tap >= 0)
         if not found:  # somewhere nothing is above -∞
             for q in range(Q):
-                if place[p * sh * wide + q * sw] < 0:
+                if place[p * wide + q * sw] < 0:
                     out[q] = first_seen(H, W, p * sh - ph, q * sw - pw, R, S, dh, dw)
 
 
