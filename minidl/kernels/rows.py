@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.jit import helper, kernel
-from minidl.kernels.simd import at, family, move, register_lanes, tile_shape
-from minidl.kernels.windows import Pair, Windows, frame_rows, layout
+from minidl.kernels.jit import kernel
+from minidl.kernels.simd import family, tile_shape
+from minidl.kernels.windows import Pair, Windows, frame_rows, layout, put_row
 
 KINDS = "high", "flat", "long"  # the tiles, see simd.py
 (high_tile, *_), (flat_tile, *_), (long_tile, *_) = (family(kind) for kind in KINDS)
-move_register, move_half = move(1), move(2)
 TASKS = 16  # so many at least, if there are rows and filters for them
 
 
@@ -50,8 +49,7 @@ def rows_products(
     least = max(columns for _, columns in shapes)
     frame = layout(windows, C // groups, (size[0], size[1]), x.itemsize, -(-TASKS // (N * groups)), least)
     shares = max(1, min(-(-height // shapes[0][0]), TASKS // (N * groups * frame.bands)))
-    lanes = register_lanes(x.dtype)
-    tiles = np.array([*shapes[0], *shapes[1], *shapes[2], lanes, filter_step, group_step, groups, shares])
+    tiles = np.array([*shapes[0], *shapes[1], *shapes[2], filter_step, group_step, groups, shares])
     out = np.array([phase[0] * W + phase[1], apart[0] * W, apart[1], P, Q, frame.band, frame.size])
     tasks, work = N * groups * frame.bands * shares, N * K * P * Q * steps.size // 40
     rows_task(tasks, x, frame.taps, frame.numbers, filters.reshape(-1), steps, bias, y, tiles, out, work=work)
@@ -61,7 +59,7 @@ def example(dtype: np.dtype) -> tuple[Any, ...]:
     image, one, table = np.ones((1, 1, 1, 1), dtype), np.ones(1, dtype), np.zeros(1, np.int64)
     frame = layout(Windows((1, 1), (0, 0), (1, 1), (0,), (0,)), 1, (1, 1), dtype.itemsize, 1, 8)
     shapes = [n for kind in KINDS for n in tile_shape(dtype, kind)]
-    tiles, out = np.array([*shapes, register_lanes(dtype), 1, 1, 1, 1]), np.array([0, 1, 1, 1, 1, 1, frame.size])
+    tiles, out = np.array([*shapes, 1, 1, 1, 1]), np.array([0, 1, 1, 1, 1, 1, frame.size])
     return 1, image, frame.taps, frame.numbers, one, table, one, image.copy(), tiles, out
 
 
@@ -70,7 +68,7 @@ def rows_task(task, x, taps, numbers, filters, steps, bias, y, tiles, out):  # t
     """Some filters of a group on a band of rows of windows."""
     _, K, H, W = y.shape
     high_rows, high_columns, flat_rows, flat_columns, long_columns = tiles[0], tiles[1], tiles[2], tiles[3], tiles[5]
-    lanes, filter_step, group_step, groups, shares = tiles[6], tiles[7], tiles[8], tiles[9], tiles[10]
+    filter_step, group_step, groups, shares = tiles[6], tiles[7], tiles[8], tiles[9]
     corner, down, along, P, Q, band, size = out[0], out[1], out[2], out[3], out[4], out[5], out[6]
     C, bands, height, depth, wide = x.shape[1] // groups, (P + band - 1) // band, K // groups, steps.size, numbers[5]
     n, group, first = (
@@ -114,31 +112,15 @@ def rows_task(task, x, taps, numbers, filters, steps, bias, y, tiles, out):  # t
                 flat_tile(filters, starts, steps, image, start + o, taps, 0, depth, sums, 0, columns)
             else:
                 high_tile(filters, starts, steps, image, start + o, taps, 0, depth, sums, 0, columns)
-            j, last = 0, min(columns, places - o)
+            j, last, p, q = 0, min(columns, places - o), o // wide, o % wide
             while j < last:
-                p, q = (o + j) // wide, (o + j) % wide
                 count = last - j if one_row else min(last - j, Q - q)
                 for i in range(min(rows, left)):
                     filter = group * height + k + i
                     shift = bias[filter] if bias.size else sums.dtype.type(0)
                     to = ((n * K + filter) * H) * W + corner + (first + p) * down + q * along
-                    put_row(sums, i * columns + j, count, lanes, shift, result, to, along)
+                    put_row(sums, i * columns + j, count, shift, result, to, along)
                 j += count if one_row else wide - q
+                p, q = p + 1, 0
             o += columns
         k += rows
-
-
-@helper()
-def put_row(sums, start, count, lanes, shift, y, to, along):  # type: ignore[no-untyped-def]
-    """y[to + j · along] = sums[start + j] + shift for j < count; the last vector begins earlier and repeats values."""
-    half = lanes // 2
-    if along == 1 and count >= lanes:
-        for j in range(0, count - lanes, lanes):
-            move_register(sums, start + j, y, to + j, shift)
-        move_register(sums, start + count - lanes, y, to + count - lanes, shift)
-    elif along == 1 and count >= half:
-        move_half(sums, start, y, to, shift)
-        move_half(sums, start + count - half, y, to + count - half, shift)
-    else:
-        for j in range(count):
-            y[at(to + j * along)] = sums[at(start + j)] + shift

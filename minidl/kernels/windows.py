@@ -16,9 +16,10 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.kernels.jit import helper
-from minidl.kernels.simd import at
+from minidl.kernels.simd import at, move, narrow_columns
 
 Pair = tuple[int, int]
+move_register, move_half = move(1), move(2)
 FRAME = 1 << 18  # bytes: a task frames so much at once, more only for a single row of windows
 
 
@@ -119,11 +120,27 @@ def frame_rows(x, n, first_channel, channels, first, numbers, framed, start):  #
                     for w in range(begin):
                         framed[at(to + w)] = 0
                     if sw == 1:
-                        for w in range(begin, last):
-                            framed[at(to + w)] = values[at(source + w)]
+                        put_row(values, source + begin, last - begin, values.dtype.type(0), framed, to + begin, 1)
                     else:
                         for w in range(begin, last):
                             framed[at(to + w)] = values[at(source + sw * w)]
                     for w in range(last, wide):
                         framed[at(to + w)] = 0
                     to += wide
+
+
+@helper()
+def put_row(x, start, count, shift, y, to, along):  # type: ignore[no-untyped-def]
+    """y[to + j · along] = x[start + j] + shift for j < count; the last vector begins earlier and repeats values."""
+    lanes = narrow_columns(x)
+    half = lanes // 2
+    if along == 1 and count >= lanes:
+        for j in range(0, count - lanes, lanes):
+            move_register(x, start + j, y, to + j, shift)
+        move_register(x, start + count - lanes, y, to + count - lanes, shift)
+    elif along == 1 and count >= half:
+        move_half(x, start, y, to, shift)
+        move_half(x, start + count - half, y, to + count - half, shift)
+    else:
+        for j in range(count):
+            y[at(to + j * along)] = x[at(start + j)] + shift
