@@ -75,6 +75,7 @@ LIMITS = typed([-104, 89], [-746, 710])  # beyond, exp is 0 or infinite
 LAST = typed([-87], [-708])  # below, exp is not a normal number
 log_series = series(lambda k: 2 / (2 * k + 3), 4, 10)
 SMALLEST = typed([2.0**-126, 2.0**24, 24, np.inf], [2.0**-1022, 2.0**54, 54, np.inf])  # normal number; and a way up
+log1p_series = series(lambda k: 2 / (2 * k + 3), 7, 16)
 erf_series = series(lambda k: 2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)), 11, 20)
 # exp(x²) · erfc(x) in u = (x - a) / (x + a), for 1 <= x <= 4 and a = 2, or x <= 6 and a = 2.5, to 3e-10 and 3e-18.
 erfc_series = polynomial(
@@ -300,6 +301,22 @@ def log(x):  # type: ignore[no-untyped-def]
     result = choose(x == small[3], x, result)
     result = choose(x == 0, -small[3], result)
     return choose(x >= 0, result, small[3] - small[3])
+
+
+@helper(fastmath=ROUNDED)
+def expm1(x):  # type: ignore[no-untyped-def]
+    """exp(x) - 1 for x <= 0: 2^n · (exp(r) - 1) + (2^n - 1) is exact for a small x."""
+    last = LAST(x)[0]
+    n, r = reduced(choose(x < last, last, x))
+    scale = power(n + MAGIC(x)[0])
+    return scale * expm1_series(r) + (scale - NUMBERS(x)[1])
+
+
+@helper(fastmath=ROUNDED)
+def log1p(e):  # type: ignore[no-untyped-def]
+    """log(1 + e) for 0 <= e <= 1: as `log`, with s = e / (2 + e), at most a third."""
+    s = e / (NUMBERS(e)[2] + e)
+    return s + s + s * s * s * log1p_series(s * s)
 
 
 @helper(fastmath=ROUNDED)

@@ -1,19 +1,20 @@
 """Activations: the bends between linear layers.
 
-Those that networks use everywhere have passes of their own, one expression each way; the others are their formula.
-A backward here is written with operators that arrays and Tensors share, so it serves every order of gradient, and keeps
-only what it needs.
+Those that networks use everywhere have passes of their own, one expression each way, written with operators that
+arrays and Tensors share: such a backward serves every order of gradient, and keeps only what it needs. Others share a
+kernel (`Curve`), and the rest are their formula.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from minidl.dtypes import require_float
-from minidl.function import Primitive
+from minidl.function import Function, Primitive
+from minidl.kernels import curves
 from minidl.kernels.activation import mapped, mapped_gradient, relu_gradient_task, relu_task, worth
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
@@ -55,22 +56,53 @@ class Relu(Primitive):
         return g * ~(np.asarray(self.output) <= 0)
 
 
-class LeakyRelu(Primitive):
+class Curve(Function):
+    """y = f(x), value by value, so gx = g · f'(x). A subclass says which f; the options are its numbers, in order."""
+
+    kind: ClassVar[int]
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return curves.curve(self.kind, x, tuple(self.options.values()))
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        return curves.curve_gradient(self.kind, g, self.inputs[0], tuple(self.options.values()))
+
+
+class LeakyRelu(Curve):
     """x, or slope · x where it is negative; so gx is g, or slope · g."""
 
-    keeps_inputs = True
+    kind = curves.LEAKY
 
     @staticmethod
     def definition(x: Tensor, slope: float) -> Tensor:
-        """x where it is positive (or NaN), else slope · x."""
-        return x.where(~(x <= 0), x * slope)
+        """x where it is positive, else slope · x."""
+        return x.where(x > 0, x * slope)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        return np.where(x > 0, x, x * self.slope)
 
-    def backward(self, g: Any) -> Any:
-        x = np.asarray(self.inputs[0])
-        return g * np.where(x > 0, 1, self.slope).astype(x.dtype)
+class Clamp(Curve):
+    """scale · (x + shift) with x clamped to low..high: two horizontal lines joined by one whose slope is scale.
+
+    So gx = g · scale strictly between the ends, and 0 from the ends on, which is PyTorch's convention.
+    """
+
+    kind = curves.CLAMP
+
+    @staticmethod
+    def definition(x: Tensor, low: float, high: float, shift: float, scale: float) -> Tensor:
+        """Each of the three lines in its place."""
+        inside = (x + shift) * scale
+        return inside.where(~(x <= low), (low + shift) * scale).where(~(x >= high), (high + shift) * scale)
+
+
+class Hardswish(Curve):
+    """x (x + 3) / 6 between -3 and 3, where its derivative is x / 3 + ½; to the left of it 0, to the right x."""
+
+    kind = curves.HARDSWISH
+
+    @staticmethod
+    def definition(x: Tensor) -> Tensor:
+        """x · relu6(x + 3) / 6, piece by piece."""
+        return (x * (x + 3.0) * (1 / 6)).where(~(x <= -3), x * 0.0).where(~(x >= 3), x)
 
 
 @operation(samples=off_kinks, passes=Relu)
@@ -128,12 +160,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return x.where(~(x <= 0), x * slope)
 
 
-def between(x: Tensor, low: float, high: float) -> Tensor:
-    """x clamped, with gradient 0 at the ends, as PyTorch's piecewise linear activations have it."""
-    return x.where(~(x <= low), low).where(~(x >= high), high)
-
-
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Clamp)
 def relu6(input: Tensor) -> Tensor:
     """min(max(x, 0), 6); the gradient at both ends is 0.
 
@@ -141,10 +168,10 @@ def relu6(input: Tensor) -> Tensor:
     >>> F.relu6(minidl.tensor([-1.0, 8.0]))
     tensor([0., 6.])
     """
-    return between(checked("relu6", input), 0.0, 6.0)
+    return run(Clamp(low=0.0, high=6.0, shift=0.0, scale=1.0), checked("relu6", input))
 
 
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Clamp)
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """min(max(x, min_val), max_val); the gradient at both ends is 0.
 
@@ -154,10 +181,11 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val {min_val} is larger than max_val {max_val}")
-    return between(checked("hardtanh", input), float(min_val), float(max_val))
+    node = Clamp(low=float(min_val), high=float(max_val), shift=0.0, scale=1.0)
+    return run(node, checked("hardtanh", input))
 
 
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Clamp)
 def hardsigmoid(input: Tensor) -> Tensor:
     """relu6(x + 3) / 6, a sigmoid of three lines.
 
@@ -165,11 +193,10 @@ def hardsigmoid(input: Tensor) -> Tensor:
     >>> F.hardsigmoid(minidl.tensor([-4.0, 0.0, 4.0]))
     tensor([0. , 0.5, 1. ])
     """
-    x = checked("hardsigmoid", input)
-    return (x * (1 / 6) + 0.5).where(~(x <= -3), 0.0).where(~(x >= 3), 1.0)
+    return run(Clamp(low=-3.0, high=3.0, shift=3.0, scale=1 / 6), checked("hardsigmoid", input))
 
 
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Hardswish)
 def hardswish(input: Tensor) -> Tensor:
     """x · relu6(x + 3) / 6 (A. Howard et al., "Searching for MobileNetV3", 2019).
 
@@ -177,8 +204,7 @@ def hardswish(input: Tensor) -> Tensor:
     >>> F.hardswish(minidl.tensor([-4.0, 4.0]))
     tensor([-0.,  4.])
     """
-    x = checked("hardswish", input)
-    return (x * (x + 3.0) * (1 / 6)).where(~(x <= -3), x * 0.0).where(~(x >= 3), x)
+    return run(Hardswish(), checked("hardswish", input))
 
 
 @operation(samples=off_kinks)

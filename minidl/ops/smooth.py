@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.axes import norm_axis
 from minidl.function import Primitive, call
+from minidl.kernels import curves
 from minidl.kernels.activation import (
     gelu_gradient_task,
     gelu_task,
@@ -21,7 +22,7 @@ from minidl.kernels.activation import (
     silu_task,
     worth,
 )
-from minidl.ops.activation import checked, off_kinks
+from minidl.ops.activation import Curve, checked, off_kinks
 from minidl.ops.table import Sample, operation, run
 from minidl.primitives import Erf, Exp
 from minidl.tensor import Tensor
@@ -72,22 +73,20 @@ def logsigmoid(input: Tensor) -> Tensor:
     return -softplus(-checked("logsigmoid", input), threshold=math.inf)
 
 
-class Softplus(Primitive):
-    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which does not overflow; its derivative is sigmoid(x)."""
+class Softplus(Curve):
+    """log(1 + e^z) / beta with z = beta · x, as max(z, 0) + log(1 + e^-|z|), or x where z is above the threshold.
 
-    keeps_inputs = True
-    quiet = True
+    Nothing overflows. The derivative is e^z / (1 + e^z) = sigmoid(z), or 1.
+    """
+
+    kind = curves.SOFTPLUS
 
     @staticmethod
-    def definition(x: Tensor) -> Tensor:
-        """max(x, 0) + log(1 + e^-|x|); where x = 0 both parts bend, and their sum has slope ½"""
-        return x.maximum(0.0) + (-x.maximum(-x)).exp().log1p()
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-    def backward(self, g: Any) -> Any:
-        return g * call(Sigmoid, self.inputs[0])
+    def definition(x: Tensor, beta: float, threshold: float) -> Tensor:
+        """max(z, 0) + log(1 + e^-|z|); where z = 0 both parts bend, and their sum has slope ½"""
+        z = x * beta
+        y = (z.maximum(0.0) + (-z.maximum(-z)).exp().log1p()) * (1 / beta)
+        return y.where(~(z.detach() > threshold), x)
 
 
 @operation(samples=off_kinks, passes=Softplus)
@@ -98,10 +97,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     >>> F.softplus(minidl.tensor([0.0, 100.0]))
     tensor([  0.6931472, 100.       ])
     """
-    x = checked("softplus", input)
-    y = run(Softplus(), x if beta == 1 else x * beta)
-    y = y if beta == 1 else y * (1 / beta)
-    return y if threshold == math.inf else y.where(~(x.detach() * beta > threshold), x)
+    return run(Softplus(beta=float(beta), threshold=float(threshold)), checked("softplus", input))
 
 
 @operation(samples=off_kinks)
@@ -128,13 +124,19 @@ def tanhshrink(input: Tensor) -> Tensor:
     return x - x.tanh()
 
 
-def exponential(x: Tensor, alpha: float, rate: float = 1.0) -> Tensor:
-    """x where positive, else alpha · (e^(rate · x) - 1); what would overflow is not computed."""
-    negative = x.where(~(x.detach() > 0), 0.0)
-    return x.where(~(x <= 0), (negative * rate).expm1() * alpha)
+class Elu(Curve):
+    """scale · x where positive, else height · (e^(rate · x) - 1); so y' is scale, or height · rate · e^(rate · x)."""
+
+    kind = curves.ELU
+
+    @staticmethod
+    def definition(x: Tensor, height: float, rate: float, scale: float) -> Tensor:
+        """Both branches; what would overflow is not computed."""
+        negative = x.where(~(x.detach() > 0), 0.0)
+        return (x * scale).where(~(x <= 0), (negative * rate).expm1() * height)
 
 
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Elu)
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, else alpha · (e^x - 1) (D. Clevert et al., 2016).
 
@@ -142,10 +144,18 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     >>> F.elu(minidl.tensor([-1000.0, 2.0]))
     tensor([-1.,  2.])
     """
-    return exponential(checked("elu", input), float(alpha))
+    return run(Elu(height=float(alpha), rate=1.0, scale=1.0), checked("elu", input))
 
 
-@operation(samples=off_kinks)
+def celu_samples(rng: np.random.Generator) -> Iterator[Sample]:
+    """Several alphas; with a negative one the exponential grows."""
+    for sample in off_kinks(rng):
+        yield sample
+        yield Sample(*sample.args, alpha=float(rng.choice([0.6, 2.5, -1.5])))
+    yield Sample(rng.uniform(-2, -0.2, (2, 3)), alpha=0.6)
+
+
+@operation(samples=celu_samples, passes=Elu)
 def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, else alpha · (e^(x / alpha) - 1): smooth for every alpha (J. Barron, 2017).
 
@@ -155,10 +165,11 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """
     if alpha == 0:
         raise ValueError("celu: alpha must not be 0")
-    return exponential(checked("celu", input), float(alpha), 1 / alpha)
+    x, node = checked("celu", input), Elu(height=float(alpha), rate=1 / alpha, scale=1.0)
+    return run(node, x) if alpha > 0 else Elu.definition(x, **node.options)  # the kernel has no e^x - 1 for x > 0
 
 
-@operation(samples=off_kinks)
+@operation(samples=off_kinks, passes=Elu)
 def selu(input: Tensor) -> Tensor:
     """scale · elu(x, alpha), with the two constants that keep mean 0 and variance 1 (G. Klambauer et al., 2017).
 
@@ -166,7 +177,7 @@ def selu(input: Tensor) -> Tensor:
     >>> F.selu(minidl.tensor([0.0, 1.0]))
     tensor([0.      , 1.050701])
     """
-    return exponential(checked("selu", input), SELU_ALPHA) * SELU_SCALE
+    return run(Elu(height=SELU_SCALE * SELU_ALPHA, rate=1.0, scale=SELU_SCALE), checked("selu", input))
 
 
 class Silu(Primitive):
@@ -201,7 +212,18 @@ def silu(input: Tensor) -> Tensor:
     return run(Silu(), checked("silu", input))
 
 
-@operation(samples=off_kinks)
+class Mish(Curve):
+    """y = x t with t = tanh(softplus(x)), so y' = t + x (1 - t²) σ(x): softplus' is σ."""
+
+    kind = curves.MISH
+
+    @staticmethod
+    def definition(x: Tensor) -> Tensor:
+        """x · tanh(softplus(x))"""
+        return x * Softplus.definition(x, 1.0, 20.0).tanh()
+
+
+@operation(samples=off_kinks, passes=Mish)
 def mish(input: Tensor) -> Tensor:
     """x · tanh(softplus(x)) (D. Misra, 2019).
 
@@ -209,8 +231,7 @@ def mish(input: Tensor) -> Tensor:
     >>> F.mish(minidl.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
-    x = checked("mish", input)
-    return x * softplus(x).tanh()
+    return run(Mish(), checked("mish", input))
 
 
 class Gelu(Primitive):
@@ -234,6 +255,18 @@ class Gelu(Primitive):
         return g * (phi + x * call(Exp, x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 
 
+class TanhGelu(Curve):
+    """y = x σ(2u) with u = √(2/π) (x + 0.044715 x³), since ½ (1 + tanh u) = σ(2u); y' = σ + x σ (1 - σ) 2u'."""
+
+    kind = curves.GELU
+
+    @staticmethod
+    def definition(x: Tensor) -> Tensor:
+        """½ x (1 + tanh u)"""
+        u = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+        return x * (u.tanh() + 1.0) * 0.5
+
+
 def gelu_samples(rng: np.random.Generator) -> Iterator[Sample]:
     """Both forms."""
     for sample in off_kinks(rng):
@@ -253,8 +286,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     x = checked("gelu", input)
     if approximate == "tanh":
-        inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
-        return x * (inner.tanh() + 1.0) * 0.5
+        return run(TanhGelu(), x)
     if approximate != "none":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
     return run(Gelu(), x)
