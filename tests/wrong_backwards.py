@@ -15,19 +15,22 @@ from minidl import primitives as P
 from minidl.function import Function, call
 from minidl.kernels import conv as conv_kernels
 from minidl.kernels import pool as pool_kernels
-from minidl.ops.activation import LeakyRelu, Relu
+from minidl.ops.activation import Clamp, LeakyRelu, Relu
 from minidl.ops.attention import ScaledDotProductAttention
 from minidl.ops.conv import Conv2d
+from minidl.ops.distances import Bent, BinaryCrossEntropy, LogitsCrossEntropy, Squared
 from minidl.ops.dropout import Dropout
 from minidl.ops.embedding import Embedding
 from minidl.ops.heads import SplitHeads
 from minidl.ops.linear import Linear
-from minidl.ops.loss import CrossEntropy, LabelCrossEntropy
+from minidl.ops.loss import CrossEntropy, LabelCrossEntropy, NllLoss
 from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
 from minidl.ops.positions import RotaryEmbedding
 from minidl.ops.recurrent import Gru, Lstm, RnnRelu, RnnTanh
 from minidl.ops.smooth import Gelu, Sigmoid, Silu
+from minidl.ops.recurrent import Gru, Lstm
+from minidl.ops.smooth import Elu, Gelu, Sigmoid, Silu, Softplus
 from minidl.ops.softmax import LogSoftmax, Softmax
 
 
@@ -77,6 +80,8 @@ PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Pr
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
 PASSES += [Lstm, Gru, ScaledDotProductAttention, Embedding, RotaryEmbedding]
 PASSES += [SplitHeads, RnnTanh, RnnRelu]
+PASSES += [Lstm, Gru, SplitHeads]
+PASSES += [Clamp, Elu, Softplus, NllLoss, Squared, Bent, BinaryCrossEntropy, LogitsCrossEntropy]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
 
@@ -550,6 +555,77 @@ def cuts_the_gradient_where_it_is_negative(self, g):
 @wrong("leaky_relu", LeakyRelu)
 def slope_is_forgotten(self, g):
     return g * (np.asarray(self.inputs[0]) > 0)
+
+
+@wrong("relu6", Clamp)
+def lets_it_pass_above_the_upper_end(self, g):
+    return g * (self.inputs[0] > self.low)
+
+
+@wrong("hardsigmoid", Clamp)
+def slope_of_one(self, g):
+    return right(Clamp)(self, g) / self.scale
+
+
+@wrong("celu", Elu)
+def forgets_the_inner_derivative(self, g):
+    x = self.inputs[0]
+    return right(Elu)(self, g) if self.rate == 1 else np.where(x <= 0, right(Elu)(self, g) / self.rate, g)
+
+
+@wrong("elu", Elu)
+def uses_the_input_where_the_exponential_belongs(self, g):
+    x = self.inputs[0]
+    return g * np.where(x <= 0, self.height * (1 + x), self.scale)
+
+
+@wrong("softplus", Softplus)
+def derivative_is_tanh(self, g):
+    return g * np.tanh(self.inputs[0])
+
+
+@wrong("nll_loss", NllLoss)
+def weights_forgotten(self, g):
+    gx = np.zeros_like(self.inputs[0])
+    gx[np.arange(g.size), self.labels] = np.where(self.counts, -g, 0)
+    return gx
+
+
+@wrong("nll_loss", NllLoss)
+def ignored_rows_count(self, g):
+    gx = np.zeros_like(self.inputs[0])
+    gx[np.arange(g.size), self.labels] = -g * np.where(self.counts, self.weights, 1)
+    return gx
+
+
+@wrong("mse_loss", Squared)
+def mean_not_divided(self, g):
+    return tuple(part / self.share(self.inputs[0].size) for part in right(Squared)(self, g))
+
+
+@wrong("mse_loss", Squared)
+def target_gets_the_same_sign(self, g):
+    gx, _ = right(Squared)(self, g)
+    return gx, gx.copy()
+
+
+@wrong("smooth_l1_loss", Bent)
+def no_bend(self, g):
+    x, t = self.inputs
+    gx = g * self.share(x.size) * self.scale * (x - t)
+    return gx, -gx
+
+
+@wrong("binary_cross_entropy", BinaryCrossEntropy)
+def forgets_the_variance(self, g):
+    x, t = self.inputs
+    return g * self.share(x.size) * (x - t), right(BinaryCrossEntropy)(self, g)[1]
+
+
+@wrong("binary_cross_entropy_with_logits", LogitsCrossEntropy)
+def forgets_the_sigmoid(self, g):
+    x, t = self.inputs
+    return g * self.share(x.size) * (x - t), right(LogitsCrossEntropy)(self, g)[1]
 
 
 @wrong("sigmoid", Sigmoid)

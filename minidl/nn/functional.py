@@ -14,21 +14,20 @@ from minidl.ops.activation import (
 )
 from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
+from minidl.ops.distances import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
 from minidl.ops.dropout import dropout, dropout2d
 from minidl.ops.embedding import embedding
 from minidl.ops.heads import split_heads
 from minidl.ops.indexing import one_hot
 from minidl.ops.linear import linear
-from minidl.ops.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
+from minidl.ops.loss import cross_entropy, nll_loss
 from minidl.ops.math import tanh
 from minidl.ops.norm import batch_norm, layer_norm
 from minidl.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d

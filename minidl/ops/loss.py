@@ -1,4 +1,4 @@
-"""Losses: how far predictions are from targets, as one number to descend."""
+"""Losses of scores for classes: how far predictions are from targets, as one number to descend."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.axes import broadcast_shapes
-from minidl.dtypes import require_float, require_same_dtype
+from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import softmax as kernels
 from minidl.ops.softmax import log_softmax, shifted
@@ -213,7 +212,27 @@ def nll_loss_samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(rng.standard_normal((2, 3, 2)), rng.integers(0, 3, (2, 2)), reduction="none")
 
 
-@operation(samples=nll_loss_samples)
+def nll_definition(x: Tensor, labels: np.ndarray, weights: np.ndarray, counts: np.ndarray) -> Tensor:
+    """For each row the number at its label, times what the row counts, negative."""
+    chosen = x.gather(1, x._constant(labels[:, None])).squeeze(1)
+    return (-chosen * x._constant(weights)).where(x._constant(counts), 0.0)
+
+
+class NllLoss(Function):
+    """ℓ_m = -w_m x[m, y_m], 0 for rows that do not count; so gx is -w_m g_m at y_m, and 0 at the other classes."""
+
+    definition = staticmethod(nll_definition)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return np.where(self.counts, -x[np.arange(self.labels.size), self.labels] * self.weights, 0).astype(x.dtype)
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        gx = np.zeros(self.inputs[0].shape, g.dtype)
+        gx[np.arange(self.labels.size), self.labels] = np.where(self.counts, -g * self.weights, 0)
+        return gx
+
+
+@operation(samples=nll_loss_samples, passes=NllLoss)
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -237,139 +256,6 @@ def nll_loss(
     weights = class_weights("nll_loss", input, weight)
     labels, counts = checked_labels("nll_loss", input, target, ignore_index)
     of_rows = (weights[labels] if labels.size else weights[:0]) * counts
-    loss = -as_rows(input).gather(1, input._constant(labels[:, None])).squeeze(1) * input._constant(of_rows)
-    loss = loss.where(input._constant(counts), 0.0)
+    loss = run(NllLoss(labels=labels, weights=of_rows, counts=counts), as_rows(input))
     count = input._constant(np.asarray(of_rows.sum(), input.dtype))
     return reduced("nll_loss", loss.reshape((input.shape[0], *input.shape[2:])), reduction, count)
-
-
-def elementwise_samples(rng: np.random.Generator) -> Iterator[Sample]:
-    """Pairs clear of the kink at equality, and of the bend at a distance of 1."""
-    target = rng.standard_normal((3, 4))
-    x = target + rng.choice([-1.6, -0.4, 0.5, 1.7], (3, 4))
-    for reduction in ("mean", "sum", "none"):
-        yield Sample(x, target, reduction=reduction)
-
-
-def compared(name: str, input: Tensor, target: Tensor) -> None:
-    require_tensor(name, input=input, target=target)
-    require_float(name, input=input, target=target)
-    require_same_dtype(name, input=input, target=target)
-    broadcast_shapes(name, input.shape, target.shape)
-
-
-@operation(samples=elementwise_samples)
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
-    """The squared error (input - target)², times weight if given.
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.mse_loss(minidl.tensor([1.0, 3.0]), minidl.tensor([1.0, 1.0]))
-    tensor(2.)
-    """
-    compared("mse_loss", input, target)
-    loss = (input - target) ** 2
-    if weight is None:
-        return reduced("mse_loss", loss, reduction)
-    count = weight.expand(loss.shape).sum() if reduction == "mean" else None
-    return reduced("mse_loss", loss * weight, reduction, count)
-
-
-@operation(samples=elementwise_samples)
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """The absolute error |input - target|; its gradient at 0 is 0.
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.l1_loss(minidl.tensor([1.0, 3.0]), minidl.tensor([1.0, 1.0]))
-    tensor(1.)
-    """
-    compared("l1_loss", input, target)
-    return reduced("l1_loss", (input - target).abs(), reduction)
-
-
-@operation(samples=elementwise_samples)
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d² / (2 beta) below a distance d of beta, else d - beta / 2 (R. Girshick, "Fast R-CNN", 2015).
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.smooth_l1_loss(minidl.tensor([1.0, 3.0]), minidl.tensor([0.0, 0.0]), reduction="none")
-    tensor([0.5, 2.5])
-    """
-    compared("smooth_l1_loss", input, target)
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta must not be negative, but is {beta}")
-    if beta == 0:
-        return l1_loss(input, target, reduction)
-    return reduced("smooth_l1_loss", bent(input - target, beta) * (1 / beta), reduction)
-
-
-@operation(samples=elementwise_samples)
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """d² / 2 below a distance d of delta, else delta · (d - delta / 2) (P. Huber, 1964).
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.huber_loss(minidl.tensor([1.0, 3.0]), minidl.tensor([0.0, 0.0]), reduction="none")
-    tensor([0.5, 2.5])
-    """
-    compared("huber_loss", input, target)
-    if delta <= 0:
-        raise ValueError(f"huber_loss: delta must be positive, but is {delta}")
-    return reduced("huber_loss", bent(input - target, delta), reduction)
-
-
-def bent(d: Tensor, bend: float) -> Tensor:
-    """d² / 2 where |d| < bend, else bend · (|d| - bend / 2)."""
-    far = d.abs()
-    return (d * d * 0.5).where(far.detach() < bend, (far - bend / 2) * bend)
-
-
-def probability_samples(rng: np.random.Generator) -> Iterator[Sample]:
-    """Probabilities well inside 0..1."""
-    p, target = rng.uniform(0.1, 0.9, (3, 4)), rng.uniform(0.1, 0.9, (3, 4))
-    yield Sample(p, target)
-    yield Sample(p, target, weight=Tensor(rng.uniform(0.5, 2, (3, 4))), reduction="sum")
-
-
-@operation(samples=probability_samples)
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
-) -> Tensor:
-    """-t log p - (1 - t) log(1 - p), with logarithms cut off at -100 so that a sure mistake costs 100, not infinity.
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.binary_cross_entropy(minidl.tensor([0.0]), minidl.tensor([1.0]))
-    tensor(100.)
-    """
-    compared("binary_cross_entropy", input, target)
-    if input.shape != target.shape:
-        raise ValueError(f"binary_cross_entropy: input has shape {input.shape} but target {target.shape}")
-    p = input._array
-    if p.size and (p.min() < 0 or p.max() > 1):
-        raise ValueError("binary_cross_entropy: probabilities must be in 0..1; for scores use the one with logits")
-    loss = -(target * input.log().clamp(min=-100)) - (1 - target) * (1 - input).log().clamp(min=-100)
-    return reduced("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
-
-
-@operation(samples=elementwise_samples)
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
-    """Binary cross entropy of sigmoid(input), as (1 - t) x + (1 + (w - 1) t) log(1 + e^-x), which does not overflow.
-
-    `pos_weight` is w, what a positive target counts.
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.binary_cross_entropy_with_logits(minidl.tensor([0.0]), minidl.tensor([1.0]))
-    tensor(0.6931472)
-    """
-    name = "binary_cross_entropy_with_logits"
-    compared(name, input, target)
-    if input.shape != target.shape:
-        raise ValueError(f"{name}: input has shape {input.shape} but target {target.shape}")
-    softplus = (-input.abs()).exp().log1p() + (-input).maximum(0.0)  # log(1 + e^-x)
-    positive = 1.0 if pos_weight is None else 1.0 + (pos_weight - 1.0) * target
-    loss = (1 - target) * input + positive * softplus
-    return reduced(name, loss if weight is None else loss * weight, reduction)
