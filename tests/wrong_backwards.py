@@ -28,8 +28,6 @@ from minidl.ops.norm import BatchNorm, LayerNorm, channel_axes, per_channel
 from minidl.ops.pool import AvgPool2d, MaxPool2d
 from minidl.ops.positions import RotaryEmbedding
 from minidl.ops.recurrent import Gru, Lstm, RnnRelu, RnnTanh
-from minidl.ops.smooth import Gelu, Sigmoid, Silu
-from minidl.ops.recurrent import Gru, Lstm
 from minidl.ops.smooth import Elu, Gelu, Sigmoid, Silu, Softplus
 from minidl.ops.softmax import LogSoftmax, Softmax
 
@@ -80,7 +78,6 @@ PASSES += [Relu, LeakyRelu, Sigmoid, Silu, Gelu, P.MatMul, P.Sum, P.CumSum, P.Pr
 PASSES += [P.Div, P.Sqrt, P.GetItem, P.Gather, P.ScatterAdd, P.Cat, P.Pad, P.Permute, P.Einsum, P.Where, P.Log]
 PASSES += [Lstm, Gru, ScaledDotProductAttention, Embedding, RotaryEmbedding]
 PASSES += [SplitHeads, RnnTanh, RnnRelu]
-PASSES += [Lstm, Gru, SplitHeads]
 PASSES += [Clamp, Elu, Softplus, NllLoss, Squared, Bent, BinaryCrossEntropy, LogitsCrossEntropy]
 RIGHT = {passes: passes.backward for passes in PASSES}
 
