@@ -13,6 +13,7 @@ import numpy as np
 from minidl.axes import broadcast_shapes
 from minidl.function import Primitive, call
 from minidl.kernels import activation as kernels
+from minidl.kernels.elementwise import add, multiply, total
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -21,7 +22,9 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     new = g.ndim - len(shape)  # axes that broadcasting put in front
     stretched = [new + i for i, n in enumerate(shape) if n == 1 and g.shape[new + i] != 1]
-    return g.sum(axis=(*range(new), *stretched), keepdims=True).reshape(shape)
+    axes = (*range(new), *stretched)
+    summed = total(g, axes, True) if type(g) is np.ndarray else g.sum(axis=axes, keepdims=True)
+    return summed.reshape(shape)
 
 
 class Binary(Primitive):
@@ -48,7 +51,7 @@ class Binary(Primitive):
 class Add(Binary):
     """a + b"""
 
-    compute = staticmethod(np.add)
+    compute = staticmethod(add)
 
     def rule_a(self, g: Any) -> Any:
         return g
@@ -73,13 +76,13 @@ class Mul(Binary):
     """a * b"""
 
     keeps_inputs = True
-    compute = staticmethod(np.multiply)
+    compute = staticmethod(multiply)
 
     def rule_a(self, g: Any) -> Any:
-        return g * self.inputs[1]
+        return call(Mul, g, self.inputs[1])
 
     def rule_b(self, g: Any) -> Any:
-        return g * self.inputs[0]
+        return call(Mul, g, self.inputs[0])
 
 
 class Div(Binary):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.function import Primitive, call
+from minidl.kernels.elementwise import total
 from minidl.primitives.shape import Cat, Expand
 
 
@@ -23,7 +24,7 @@ class Sum(Primitive):
 
     def forward(self, a: Any) -> Any:
         self.source = a.shape
-        return np.add.reduce(a, self.axes, keepdims=self.keepdims)
+        return total(a, self.axes, self.keepdims)
 
     def backward(self, g: Any) -> Any:
         return call(Expand, g.reshape(kept_shape(self.source, self.axes)), shape=self.source)
