@@ -14,6 +14,7 @@ machine, and says so. Three rules hold behind the door (a fourth, that no stale 
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -122,7 +123,7 @@ class Kernel(Compiled):
             )
         state.compiler = threading.get_ident()
         try:
-            with interrupts_wait():
+            with interrupts_wait(), no_collection():
                 if numba().config.DISABLE_JIT:
                     self.codes[kinds] = PLAIN
                     return PLAIN
@@ -273,6 +274,18 @@ def interrupts_wait() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if caught:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Let the garbage collector rest in the block: Numba makes millions of objects, and it would search all of them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class State:
