@@ -242,6 +242,18 @@ def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, data
         assert "a.pt" in str(error)
 
 
+def test_where_the_members_begin_may_be_any_number(tmp_path):
+    path = zipped(tmp_path / "a.pt", {"w": tensor()}, {"0": VALUES.tobytes()})
+    content = path.read_bytes()
+    for place in range(len(content) - 22, len(content)):  # the archive's last record: sizes and offsets
+        for value in (0, 1, 0x7F, 0xFF):
+            path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+            try:
+                load(path)
+            except ValueError as error:
+                assert "a.pt" in str(error)
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_against_pytorch(tmp_path, new):
     torch = pytest.importorskip("torch")

@@ -52,6 +52,7 @@ def test_an_error_in_the_model_leaves_no_hooks():
 
 
 def test_a_long_text_makes_no_endless_picture(tmp_path):
+    pytest.importorskip("matplotlib")
     heat_map(np.eye(600), tmp_path / "long.png")
     header = (tmp_path / "long.png").read_bytes()[16:24]  # width and height, of four bytes each
     assert max(int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")) < 4000

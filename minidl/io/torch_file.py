@@ -8,6 +8,7 @@ its number of values in 8 bytes and the values.
 
 from __future__ import annotations
 
+import errno
 import os
 import reprlib
 import zipfile
@@ -50,6 +51,10 @@ def load_torch(path: str | os.PathLike) -> Any:
             return from_zip(file) if archive else from_pickles(file)
     except RecursionError:
         raise ValueError(f"{path}: its contents are nested too deeply") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError(f"{path}: corrupt: it says that a member begins before the file does") from None
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{path}: not a file of PyTorch's, or a truncated or corrupt one: {error}") from None
 
