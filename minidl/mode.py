@@ -55,7 +55,7 @@ def enable_grad() -> Switch:
 
 
 def nothing_drawn() -> Switch:
-    """Let `nn.init` leave parameters as their memory is, where it would draw: other values are about to be loaded."""
+    """Let `nn.init` write zeros where it would draw, which takes longer: other values are about to be loaded."""
     return Switch("drawing", False)
 
 

@@ -205,7 +205,8 @@ def test_through_a_folder_and_back(kind, config, tmp_path):
         assert any("transformer.layer.0.sa_layer_norm.bias" in name for name in names)
         assert any("transformer.layer.0.output_layer_norm.bias" in name for name in names)
         assert not any("self" in name or "encoder" in name for name in names)
-    in_64 = kind.from_pretrained(tmp_path, dtype=minidl.float64)
+    with np.errstate(all="raise"):  # nothing is made of what happens to lie in memory
+        in_64 = kind.from_pretrained(tmp_path, dtype=minidl.float64)
     assert {p.dtype for p in in_64.parameters()} == {np.dtype("float64")}
     np.testing.assert_allclose(outputs(in_64, ids), outputs(model, ids), rtol=1e-4, atol=1e-5)
 

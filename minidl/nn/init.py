@@ -93,7 +93,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     if not a <= b:
         raise ValueError(f"uniform_: expected a <= b, got a={a}, b={b}")
     if not mode.drawing:
-        return tensor
+        return write("uniform_", tensor, 0)
     return write("uniform_", tensor, a + (b - a) * stream(generator).random(tensor.shape, tensor.dtype))
 
 
@@ -103,7 +103,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     if not std >= 0:
         raise ValueError(f"normal_: std must not be negative, but is {std}")
     if not mode.drawing:
-        return tensor
+        return write("normal_", tensor, 0)
     return write("normal_", tensor, mean + std * stream(generator).standard_normal(tensor.shape, tensor.dtype))
 
 
