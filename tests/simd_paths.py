@@ -76,11 +76,12 @@ def check_tiles():
 
 # Products
 
-# Edges of all tiles, blocks of the depth, few rows and columns, A packed (many panels of columns) or not. M, N, K:
+# Edges of all tiles, blocks of the depth, few rows and columns, several bands of rows, A packed (1024 rows). M, N, K:
 # fmt: off
 PRODUCTS = (
     (1, 1, 1), (7, 33, 5), (64, 65, 66), (130, 40, 901), (12, 300, 400), (1, 70, 600), (3, 128, 40),
     (95, 9, 300), (24, 330, 270), (1, 40, 1), (150, 1, 201), (14, 1100, 9), (9, 256, 70), (45, 256, 70),
+    (523, 40, 70), (1024, 330, 300),
 )
 # fmt: on
 rng = np.random.default_rng(0)

@@ -25,9 +25,9 @@ import numpy as np
 
 from minidl.kernels.attention_few import FEW, INFINITE, attention_few
 from minidl.kernels.dropout import limit, random_bits
-from minidl.kernels.gemm import pack_panel_columns
 from minidl.kernels.jit import helper, kernel
 from minidl.kernels.math import decay, log
+from minidl.kernels.packing import pack_panel_columns
 from minidl.kernels.simd import add_tile, at, set_tile, tile_columns, tile_rows, tile_shape
 from minidl.kernels.vectors import add_up, copy_row, copy_rows, largest, subtract
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.dropout import random_bits
-from minidl.kernels.gemm import pack_panel_columns
 from minidl.kernels.jit import helper, kernel
 from minidl.kernels.math import decay, log, typed
+from minidl.kernels.packing import pack_panel_columns
 from minidl.kernels.simd import add_low_tile, at, low_rows, tile_columns
 from minidl.kernels.softmax import maximum
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels.gemm import aligned, pack_panel_columns
 from minidl.kernels.jit import Intrinsic, helper
+from minidl.kernels.packing import aligned, pack_panel_columns
 from minidl.kernels.simd import tile_columns, tile_rows, tile_shape
 
 TOGETHER = {1: (4, 2, 1), 2: (2, 1)}  # for so many rows, so many panels at once; one for more rows

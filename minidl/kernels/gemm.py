@@ -4,14 +4,15 @@ C = A B, with A (M, K) and B (K, N). The tile of `simd.py` holds a few rows and 
 for each step d of the depth, the values of A and of B side by side. This is left to arrange:
 
 - **Panels.** B is copied into panels of the tile's columns, (depth, columns) each, in the order in which tiles read
-  them, just before they are used; A, where that many panels of B pass by that it pays, into panels of the tile's rows.
-  Copying costs M·K + K·N against M·N·K multiplications. A copy also deals with transposed operands, in small squares
-  that are turned in registers. Without a copy the tile reads an operand where it lies: A in any order, and B, if
-  its rows are contiguous, for the few rows of A of a vector or a small batch.
+  them, just before they are used (`packing.py`). A copy also deals with a transposed B. It costs K·N against M·N·K
+  multiplications, too much for the few rows of A of a vector or a small batch: there the tile reads B where it lies, if
+  its rows are contiguous. A it always reads where it lies, in either order, except where the lines that it needs would
+  drive each other out of the cache.
 - **Blocks of the depth.** A panel of B must stay in the nearest cache while all panels of A pass by. So the depth is
   cut, and each block of it adds to what is there; before the first, that is the bias, or 0.
-- **Tasks.** Each thread takes a stretch of C's columns (and of its rows, where columns are few). Every value of C is
-  summed by one thread, in an order that only the depth decides: results do not depend on the number of threads.
+- **Tasks.** Each thread takes a band of C's rows and a stretch of its columns, both as large as leaves every thread a
+  few, and copies what it needs for itself: what another core has just read or written comes slowly. Every value of C
+  is summed by one thread, in an order that only the depth decides: results do not depend on the number of threads.
 - **Edges.** Where fewer columns or rows are left than the wide tile has, the narrow or the low one takes over. A
   matrix times a vector reads each value of the matrix once, and needs no tile.
 
@@ -26,32 +27,31 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels.jit import contiguous, helper, kernel
+from minidl.kernels.packing import aligned, depth_of_blocks, pack_panel_columns, pack_rows
 from minidl.kernels.simd import (
     add_low_tile,
     add_narrow_tile,
     add_tile,
-    at,
     low_rows,
     narrow_columns,
     narrow_rows,
     tile_columns,
     tile_rows,
     tile_shape,
-    transpose,
 )
 from minidl.kernels.threads import get_num_threads
 
-PANEL = 32 * 1024  # bytes of a panel of B, at most: what the nearest cache has
 STRETCH = 8  # so many panels of columns, at most, are one task
 BLOCK = 20  # so many panels of rows pass by before the next panel of columns
 SMALL = 64**3  # multiplications: fewer are not worth the copies
 SMALL_VECTOR = 9_000  # the same if a matrix has but one row or column; NumPy's BLAS takes several threads for more
 TINY = 48**3  # the same for one matrix of many: BLAS is at its best there, and our tasks would mostly make tables
 TASKS = 4  # for each thread, at least, if the matrix has so many panels of columns; bands of rows make half as many
+HIGH = 128, 256  # rows of C that are a task of their own where there are more, and where A's rows are contiguous
+MANY = 3  # panels of columns: for so many A is packed if its columns share a set of the cache
 BAND = 24  # so many rows of C, at most, are one task where columns alone are too few
-FEW_COLUMNS = 8, 32  # panels: for so few A is read where it lies, and if its rows are contiguous
 FEW_ROWS = 2, 7  # panels: for so few B is read where it lies, and if its rows do not share sets of the cache
-APART = 1024  # bytes: rows a multiple of this apart fall into a few sets of the cache
+APART, SAME = 1024, 4096  # bytes: lines a multiple of these apart fall into a few sets of the cache, into the same
 
 
 def matmul(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -103,18 +103,13 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         if bias is not None:
             c += bias
         return
-    rows, columns = tile_shape(c.dtype)
-    wide, high = -(-N // columns), -(-M // rows)
-    packed = wide > FEW_COLUMNS[a_depth == 1]
-    if packed:
-        panels = np.empty(count * high * rows * K, c.dtype)
-        chunk = max(1, 20_000 // (K * rows))  # panels a task
-        pack_rows(count * -(-high // chunk), a, panels, M, K, a_row, a_depth, chunk, work=count * M * K // 2)
-        a, a_row, a_depth = panels, 1, rows
+    wide = -(-N // tile_shape(c.dtype)[1])
     tasks = TASKS * get_num_threads()
-    stretch = max(1, min(STRETCH, count * wide // tasks))
-    stretches = -(-wide // stretch)
-    bands = max(1, min(-(-M // BAND), tasks // (2 * count * stretches)))  # each packs B for itself
+    bands = max(1, min(M // HIGH[a_depth == 1], tasks // count))  # each packs B for itself
+    stretches = -(-wide // max(1, min(STRETCH, count * bands * wide // tasks)))
+    stretch = -(-wide // stretches)
+    bands = max(bands, min(-(-M // BAND), tasks // (2 * count * stretches)))
+    packed = a_depth != 1 and stretch >= MANY and a_depth * c.itemsize % SAME == 0
     multiply(
         count * bands * stretches,
         a,
@@ -148,76 +143,6 @@ def operand(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     return contiguous(matrix).reshape(-1), n, 1
 
 
-@helper()
-def depth_of_blocks(K, row_bytes):  # type: ignore[no-untyped-def]
-    """Blocks of equal depth, such that a panel of B with rows of so many bytes has PANEL at most."""
-    most = PANEL // row_bytes
-    blocks = (K + most - 1) // most
-    return (K + blocks - 1) // blocks
-
-
-@helper()
-def aligned(size, like):  # type: ignore[no-untyped-def]
-    """Memory for values that begins a line of the cache: a vector across two lines takes twice as long to load."""
-    memory = np.empty(size + 64 // like.itemsize, like.dtype)
-    return memory[(-memory.ctypes.data % 64) // like.itemsize :][:size]
-
-
-def pack_example(dtype: np.dtype) -> tuple[Any, ...]:
-    rows, _ = tile_shape(dtype)
-    return 1, np.ones(4, dtype), np.empty(2 * rows, dtype), 2, 2, 2, 1, 1
-
-
-@kernel(example=pack_example)
-def pack_rows(task, a, packed, M, K, row_step, depth_step, chunk):  # type: ignore[no-untyped-def]
-    """Panels (depth, rows) of some rows of A, by blocks of the depth: packed (count, depths, panels, depth, rows)."""
-    rows = tile_rows(a)
-    panels = (M + rows - 1) // rows
-    chunks, step = (panels + chunk - 1) // chunk, depth_of_blocks(K, tile_columns(a) * a.itemsize)
-    matrix, first = task // chunks, task % chunks * chunk
-    for panel in range(first, min(first + chunk, panels)):
-        i = panel * rows
-        start = matrix * M * K + i * row_step
-        for d in range(0, K, step):
-            depth = min(step, K - d)
-            to = packed[(matrix * K + d) * panels * rows + panel * depth * rows :][: depth * rows]
-            pack_panel_rows(a[start + d * depth_step :], to, min(rows, M - i), depth, row_step, depth_step)
-
-
-@helper()
-def pack_panel_rows(a, to, here, depth, row_step, depth_step):  # type: ignore[no-untyped-def]
-    """to[d, i] = a[i, d] for `here` rows, 0 for the rest of the tile's."""
-    rows = tile_rows(a)
-    if here == rows:
-        for d in range(depth):
-            for i in range(rows):
-                to[at(d * rows + i)] = a[at(i * row_step + d * depth_step)]
-    else:
-        for d in range(depth):
-            for i in range(rows):
-                to[at(d * rows + i)] = a[at(i * row_step + d * depth_step)] if i < here else 0
-
-
-@helper()
-def pack_panel_columns(b, to, here, depth, depth_step, column_step):  # type: ignore[no-untyped-def]
-    """to[d, j] = b[d, j] for `here` columns, 0 for the rest of the tile's."""
-    columns, square = tile_columns(b), narrow_columns(b)
-    if here == columns and column_step == 1:
-        for d in range(depth):
-            for j in range(columns):
-                to[at(d * columns + j)] = b[at(d * depth_step + j)]
-        return
-    turned, whole = 0, 0  # so many columns and steps are turned in squares
-    if depth_step == 1:
-        turned, whole = here // square * square, depth // square * square
-    for j in range(0, turned, square):
-        for d in range(0, whole, square):
-            transpose(b, j * column_step + d, column_step, to, d * columns + j, columns)
-    for d in range(depth):
-        for j in range(turned if d < whole else 0, columns):
-            to[at(d * columns + j)] = b[at(d * depth_step + j * column_step)] if j < here else 0
-
-
 def multiply_example(dtype: np.dtype) -> tuple[Any, ...]:
     ones = np.ones(4, dtype)
     return 1, ones, ones, np.empty(4, dtype), NO_BIAS[dtype.char], 2, 2, 2, False, 2, 1, 2, 1, 1, 1, False
@@ -236,23 +161,28 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
     in_place = b_column == 1 and last - first <= few * rows
     most = max(rows, narrow_rows(b))
     right, corner = aligned(step * stretch * columns, b), aligned(most * columns, b)
+    copied = aligned(step * min(BLOCK * rows, last - first + rows) if packed else 0, b)
     starts = np.empty(most, np.int64)
-    left_steps, right_steps, b_steps = np.arange(step) * a_depth, np.arange(step) * columns, np.arange(step) * b_depth
+    left_steps = np.arange(step) * (rows if packed else a_depth)
+    right_steps, b_steps = np.arange(step) * columns, np.arange(step) * b_depth
     for d in range(0, K, step):
         depth = min(step, K - d)
-        left, panel_step = matrix * M * K + d * a_depth, rows * a_row
-        if packed:
-            left, panel_step = (matrix * K + d) * panels * rows, rows * depth
         for j in range(begin, end, columns):
             start, wide = matrix * K * N + d * b_depth + j * b_column, min(columns, N - j)
             if wide < columns or not in_place:
                 pack_panel_columns(b[start:], right[(j - begin) * depth :], wide, depth, b_depth, b_column)
         for block in range(first, last, BLOCK * rows):
+            stop = min(block + BLOCK * rows, last)
+            left, origin = a, matrix * M * K + d * a_depth + block * a_row
+            row_step, panel_step = a_row, rows * a_row
+            if packed:
+                pack_rows(a, origin, copied, stop - block, M - stop, depth, a_depth)
+                left, origin, row_step, panel_step = copied, 0, 1, rows * depth
             for j in range(begin, end, columns):
                 wide, values, start, steps = min(columns, N - j), right, (j - begin) * depth, right_steps
                 if wide == columns and in_place:
                     values, start, steps = b, matrix * K * N + d * b_depth + j, b_steps
-                i, stop = block, min(block + BLOCK * rows, last)
+                i = block
                 while i < stop:
                     size, across = rows, columns
                     if wide <= narrow_columns(b):
@@ -260,7 +190,7 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
                     elif stop - i <= low_rows(b):
                         size = low_rows(b)
                     high = min(size, stop - i)
-                    find_rows(starts, i, high, size, left, panel_step, rows, a_row)
+                    find_rows(starts, i - block, high, size, origin, panel_step, rows, row_step)
                     if d == 0 and (bias.size or not add):
                         begin_sums(out[i * N + j :], N, bias[j:], wide, high, add)
                     inside = high == size and wide == across  # else the tile is larger than what is left
@@ -268,11 +198,11 @@ def multiply(task, a, b, c, bias, M, N, K, packed, a_row, a_depth, b_depth, b_co
                     if not inside:
                         corner[:] = 0
                     if across < columns:
-                        add_narrow_tile(a, starts, left_steps, values, start, steps, 0, depth, to, place, row)
+                        add_narrow_tile(left, starts, left_steps, values, start, steps, 0, depth, to, place, row)
                     elif size < rows:
-                        add_low_tile(a, starts, left_steps, values, start, steps, 0, depth, to, place, row)
+                        add_low_tile(left, starts, left_steps, values, start, steps, 0, depth, to, place, row)
                     else:
-                        add_tile(a, starts, left_steps, values, start, steps, 0, depth, to, place, row)
+                        add_tile(left, starts, left_steps, values, start, steps, 0, depth, to, place, row)
                     if not inside:
                         add_corner(corner, out[i * N + j :], N, high, wide)
                     i += high

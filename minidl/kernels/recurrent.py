@@ -21,8 +21,8 @@ import numpy as np
 
 from minidl.kernels.cells import GATES, GRU, LSTM, cell_backward, cell_forward
 from minidl.kernels.few_rows import multiply_rows, pack
-from minidl.kernels.gemm import aligned
 from minidl.kernels.jit import contiguous, helper, kernel
+from minidl.kernels.packing import aligned
 from minidl.kernels.simd import at
 from minidl.kernels.threads import get_num_threads
 

@@ -269,14 +269,14 @@ def llvm_transpose(parts: Any) -> Any:
 transpose = Intrinsic(llvm_transpose, plain_transpose)
 
 
-def combination(matrix: np.ndarray) -> Intrinsic:
+def combination(matrix: np.ndarray, kind: str = "wide") -> Intrinsic:
     """Vectors combined by a constant matrix: combine(x, x_start, x_step, y, y_start, y_step).
 
-    y_i = Σ_j matrix[i, j] · x_j, where x_j is x[x_start + j · x_step :][:columns], likewise y_i.
+    y_i = Σ_j matrix[i, j] · x_j, where x_j is x[x_start + j · x_step :][:columns] with a tile's columns, likewise y_i.
     """
 
     def plain(x, x_start, x_step, y, y_start, y_step):  # type: ignore[no-untyped-def]
-        _, columns = tile_shape(x.dtype)
+        _, columns = tile_shape(x.dtype, kind)
         vectors = np.array([x[x_start + j * x_step :][:columns] for j in range(matrix.shape[1])])
         for i, result in enumerate(matrix.astype(x.dtype) @ vectors):
             y[y_start + i * y_step :][:columns] = result
@@ -287,7 +287,7 @@ def combination(matrix: np.ndarray) -> Intrinsic:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             scalar = context.get_value_type(signature.args[0].dtype)
             scalar_bytes = signature.args[0].dtype.bitwidth // 8
-            _, columns = tile_shape(np.dtype(str(signature.args[0].dtype)))
+            _, columns = tile_shape(np.dtype(str(signature.args[0].dtype)), kind)
             vector, index = ir.VectorType(scalar, columns), ir.IntType(64)
             name = f"llvm.fma.v{columns}f{8 * scalar_bytes}"
             fma = builder.module.declare_intrinsic(name, (), ir.FunctionType(vector, [vector] * 3))

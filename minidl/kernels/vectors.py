@@ -115,3 +115,4 @@ add_up = of_rows(plain_sum, lambda parts, builder, pair: builder.fadd(*pair), fo
 subtract = of_rows(plain_difference, lambda parts, builder, pair: builder.fsub(*pair), fold=False)
 copy_row = combination(np.eye(1))
 copy_rows = combination(np.eye(UNROLL))
+copy_register = combination(np.eye(1), "narrow")

@@ -84,13 +84,9 @@ class Recurrent(Function):
         )
         needs_x, needs_ih, needs_hh = self.needs[0], *self.needs[1 + self.states :][:2]
         gx = matmul(da, w_ih) if needs_x else None
-        gw_ih = gw_hh = None
         h = rows_at(self.kept[0], before) if needs_hh else None  # h_{t-1}
-        if needs_ih and needs_hh and da is da_hidden:  # both at once: daᵀ is large, and has to be turned
-            gw_ih, gw_hh = np.split(matmul(da.T, np.concatenate([x, h], axis=1)), [x.shape[1]], axis=1)
-        else:
-            gw_ih = matmul(da.T, x) if needs_ih else None
-            gw_hh = matmul(da_hidden.T, h) if needs_hh else None
+        gw_ih = matmul(da.T, x) if needs_ih else None
+        gw_hh = matmul(da_hidden.T, h) if needs_hh else None
         gw_hr = matmul(dh.T, self.kept[2]) if w_hr.size else None  # forward did h = W_hr m
         return (gx, *gstates, gw_ih, gw_hh, *gbiases, gw_hr)[: len(self.inputs)]
 
