@@ -56,6 +56,19 @@ def test_passes_have_a_derivation_and_a_definition(op: Operation) -> None:
     assert len(op.passes.__doc__ or "") > 40
 
 
+@pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
+def test_none_is_refused_by_name_where_a_tensor_is_needed(op: Operation) -> None:
+    def as_given(x: object) -> object:
+        return minidl.tensor(x) if isinstance(x, np.ndarray) else x
+
+    sample = next(iter(op.try_on(np.random.default_rng(0))))
+    args, kwargs = list(map(as_given, sample.args)), {name: as_given(x) for name, x in sample.kwargs.items()}
+    for place, parameter in enumerate(list(inspect.signature(op.function).parameters.values())[: len(args)]):
+        if parameter.annotation == "Tensor" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            with pytest.raises(TypeError, match=f"{op.name}: {parameter.name} must be a Tensor, not NoneType"):
+                op.function(*args[:place], None, *args[place + 1 :], **kwargs)
+
+
 def test_no_operation_without_samples_or_definition() -> None:
     with pytest.raises(TypeError, match="samples"):
         operation()

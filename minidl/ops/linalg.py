@@ -44,8 +44,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return input @ other
 
 
-def of_rank(name: str, a: Tensor, rank_a: int, b: Tensor, rank_b: int) -> None:
-    require_tensor(name, input=a, other=b)
+def of_rank(name: str, rank_a: int, rank_b: int, **operands: Tensor) -> None:
+    require_tensor(name, **operands)
+    a, b = operands.values()
     if (a.ndim, b.ndim) != (rank_a, rank_b):
         raise ValueError(f"{name}: takes {rank_a} and {rank_b} dimensions, not shapes {a.shape} and {b.shape}")
 
@@ -53,14 +54,14 @@ def of_rank(name: str, a: Tensor, rank_a: int, b: Tensor, rank_b: int) -> None:
 @operation(samples=products(((2, 3), (3, 4))))
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (m, k) and (k, n)."""
-    of_rank("mm", input, 2, mat2, 2)
+    of_rank("mm", 2, 2, input=input, mat2=mat2)
     return input @ mat2
 
 
 @operation(samples=products(((2, 2, 3), (2, 3, 1))))
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of matrices one by one: (B, m, k) and (B, k, n) give (B, m, n)."""
-    of_rank("bmm", input, 3, mat2, 3)
+    of_rank("bmm", 3, 3, input=input, mat2=mat2)
     if input.shape[0] != mat2.shape[0]:
         raise ValueError(f"bmm: batches differ: shapes {input.shape} and {mat2.shape}")
     return input @ mat2
@@ -69,21 +70,21 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 @operation(samples=products(((2, 3), (3,))))
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix (m, k) and a vector (k,)."""
-    of_rank("mv", input, 2, vec, 1)
+    of_rank("mv", 2, 1, input=input, vec=vec)
     return input @ vec
 
 
 @operation(samples=products(((4,), (4,))))
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product Σ aᵢ bᵢ of two vectors."""
-    of_rank("dot", input, 1, tensor, 1)
+    of_rank("dot", 1, 1, input=input, tensor=tensor)
     return input @ tensor
 
 
 @operation(samples=products(((3,), (2,))))
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product aᵢ bⱼ of two vectors."""
-    of_rank("outer", input, 1, vec2, 1)
+    of_rank("outer", 1, 1, input=input, vec2=vec2)
     return input.unsqueeze(1) * vec2
 
 

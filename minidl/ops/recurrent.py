@@ -220,7 +220,10 @@ def layer(
 
 def checked_sizes(name: str, batch_sizes: Any, total: int) -> tuple[int, ...]:
     """As a tuple of ints, positive and never growing, that sum up to the rows; in an empty batch all are 0."""
-    array = np.asarray(batch_sizes.detach() if isinstance(batch_sizes, Tensor) else batch_sizes)
+    try:
+        array = batch_sizes._array if isinstance(batch_sizes, Tensor) else np.asarray(batch_sizes)
+    except ValueError:  # a list of lists of different lengths
+        array = np.empty(())
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"{name}: batch_sizes must be a sequence of integers, not {batch_sizes!r}")
     sizes = tuple(array.tolist())

@@ -6,8 +6,10 @@ without samples cannot be registered.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -98,7 +100,16 @@ def run(node: Function, *inputs: Tensor | np.ndarray | None) -> Any:
 
 
 def require_tensor(name: str, **arguments: Any) -> None:
-    """TypeError naming the operation and the argument unless all are Tensors (None is let through)."""
+    """TypeError naming the operation and the argument unless all are Tensors, or None where the signature allows it."""
     for argument, x in arguments.items():
-        if x is not None and not isinstance(x, Tensor):
+        if not isinstance(x, Tensor) and (x is not None or not may_be_none(name, argument)):
             raise TypeError(f"{name}: {argument} must be a Tensor, not {type(x).__name__}")
+
+
+@cache
+def may_be_none(name: str, argument: str) -> bool:
+    """Whether an operation takes None for an argument: its annotation says so."""
+    if name not in OPERATIONS:
+        return True
+    parameter = inspect.signature(OPERATIONS[name].function).parameters.get(argument)
+    return parameter is not None and (parameter.default is None or "None" in str(parameter.annotation))
