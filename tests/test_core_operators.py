@@ -447,6 +447,8 @@ def test_functions_against_numpy() -> None:
     same(minidl.index_select(x, 1, minidl.tensor([2, 0])), a[:, [2, 0]])
     same(minidl.take_along_dim(x, Tensor(a.argsort(1)), 1), np.sort(a, 1))
     same(minidl.one_hot(minidl.tensor([[2, 0]])), np.eye(3, dtype=np.int64)[[[2, 0]]])
+    same(minidl.one_hot(minidl.tensor([2, 0], dtype=minidl.uint8)), np.eye(3, dtype=np.int64)[[2, 0]])
+    assert minidl.one_hot(minidl.tensor([127], dtype=minidl.int8)).shape == (1, 128)
     same(minidl.narrow(x, 1, -2, 2), a[:, -2:])
     for got, expected in zip(minidl.split(x, [1, 3], 1), np.split(a, [1], 1), strict=True):
         same(got, expected)

@@ -155,6 +155,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     classes, num_classes = tensor._array, as_int("one_hot", "num_classes", num_classes)
     if classes.dtype.kind not in "iu":
         raise TypeError(f"one_hot: classes must be integers, not {classes.dtype}")
+    classes = classes.astype(int64)
     if num_classes < 1 and (num_classes != -1 or not classes.size):
         raise ValueError(f"one_hot: num_classes must be positive, not {num_classes}, for shape {tensor.shape}")
     largest = int(classes.max(initial=-1))
