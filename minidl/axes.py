@@ -18,6 +18,13 @@ def as_int(name: str, argument: str, value: Any) -> int:
         raise TypeError(f"{name}: {argument} must be an int, not {value!r}") from None
 
 
+def as_bool(name: str, argument: str, value: Any) -> bool:
+    """A bool of Python's or NumPy's; TypeError otherwise: a 0.5 or "sum" in its place was meant for something else."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: {argument} must be True or False, not {value!r}")
+    return bool(value)
+
+
 def norm_axis(name: str, axis: Any, ndim: int) -> int:
     """A dimension in 0 <= axis < ndim; else IndexError. A 0-dimensional Tensor has dimension 0, as in PyTorch."""
     axis = as_int(name, "dim", axis)

@@ -80,7 +80,7 @@ class MultiheadAttention(Module):
         if E % self.num_heads:
             raise ValueError(f"{name}: num_heads={num_heads} does not divide embed_dim={embed_dim}")
         self.head_dim = E // self.num_heads
-        self.dropout = probability(name, dropout)
+        self.dropout = probability(name, dropout, "dropout")
         self.batch_first, self.add_zero_attn = bool(batch_first), bool(add_zero_attn)
         packed = self.kdim == E == self.vdim
         shapes = {

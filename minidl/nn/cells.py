@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from minidl.axes import as_bool
 from minidl.factories import empty, made
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
-from minidl.nn.recurrent import known_nonlinearity
+from minidl.nn.recurrent import check_input, check_state, known_nonlinearity
 from minidl.tensor import Tensor
 
 
@@ -21,18 +23,18 @@ class RNNCellBase(Module):
     """What the cells share: two matrices, two biases, and one step of the operation over sequences."""
 
     GATES = 1
+    STATES = 1
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None) -> None:
         super().__init__()
-        self.input_size, self.hidden_size = at_least(
-            type(self).__name__, 1, input_size=input_size, hidden_size=hidden_size
-        )
-        self.bias = bool(bias)
+        name = type(self).__name__
+        self.input_size, self.hidden_size = at_least(name, 1, input_size=input_size, hidden_size=hidden_size)
+        self.bias = as_bool(name, "bias", bias)
         gates = self.GATES * self.hidden_size
         self.weight_ih = Parameter(empty((gates, self.input_size), dtype=dtype))
         self.weight_hh = Parameter(empty((gates, self.hidden_size), dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(empty(gates, dtype=dtype)) if bias else None)
+            self.register_parameter(name, Parameter(empty(gates, dtype=dtype)) if self.bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -41,20 +43,18 @@ class RNNCellBase(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def _step(self, operation: Any, input: Tensor, states: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        """The states after one step; zeros stand for those that are None."""
+    def _step(self, operation: Any, input: Tensor, states: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+        """The states after one step; zeros are the first ones if they are None."""
         name = type(self).__name__
         if not isinstance(input, Tensor):
             raise TypeError(f"{name}: input must be a Tensor, not {type(input).__name__}")
-        if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
-            raise ValueError(f"{name}: expects input (N, {self.input_size}) or ({self.input_size},), not {input.shape}")
+        check_input(name, input, ("N, I", "I"), self.input_size, self.weight_ih)
         shape = (*input.shape[:-1], self.hidden_size)
-        states = tuple(made(np.zeros(shape, input.dtype)) if s is None else s for s in states)
-        for state in states:
-            if not isinstance(state, Tensor) or state.shape != shape:
-                raise ValueError(f"{name}: a state must be a Tensor of shape {shape}, not {np.shape(state)}")
+        states = [made(np.zeros(shape, input.dtype)) for _ in range(self.STATES)] if states is None else states
+        for state, letter in zip(states, "hc", strict=False):
+            check_state(name, letter, state, shape, input)
         if input.ndim == 1:
-            new = self._step(operation, input.unsqueeze(0), tuple(s.unsqueeze(0) for s in states))
+            new = self._step(operation, input.unsqueeze(0), [s.unsqueeze(0) for s in states])
             return tuple(s.squeeze(0) for s in new)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return operation(input.unsqueeze(0), *states, *weights)[1:]
@@ -80,7 +80,11 @@ class RNNCell(RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new h."""
-        return self._step(F.rnn_tanh if self.nonlinearity == "tanh" else F.rnn_relu, input, (hx,))[0]
+        operation = F.rnn_tanh if self.nonlinearity == "tanh" else F.rnn_relu
+        return self._step(operation, input, None if hx is None else [hx])[0]
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
 
 
 class GRUCell(RNNCellBase):
@@ -96,7 +100,7 @@ class GRUCell(RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new h."""
-        return self._step(F.gru, input, (hx,))[0]
+        return self._step(F.gru, input, None if hx is None else [hx])[0]
 
 
 class LSTMCell(RNNCellBase):
@@ -110,10 +114,11 @@ class LSTMCell(RNNCellBase):
     """
 
     GATES = 4
+    STATES = 2
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The new h and c."""
         if hx is not None and (not isinstance(hx, tuple | list) or len(hx) != 2):
             raise TypeError(f"LSTMCell: hx must be a pair (h, c), not {type(hx).__name__}")
-        h, c = self._step(F.lstm, input, tuple(hx) if hx is not None else (None, None))
+        h, c = self._step(F.lstm, input, hx)
         return h, c

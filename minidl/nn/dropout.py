@@ -9,12 +9,12 @@ from minidl.nn.module import Module
 from minidl.tensor import Tensor
 
 
-def probability(layer: str, p: float) -> float:
+def probability(layer: str, p: float, argument: str = "p") -> float:
     """p, if it is a number in 0..1."""
     if isinstance(p, bool) or not isinstance(p, int | float | np.number):
-        raise TypeError(f"{layer}: p must be a number, not {p!r}")
+        raise TypeError(f"{layer}: {argument} must be a number, not {p!r}")
     if not 0 <= p <= 1:
-        raise ValueError(f"{layer}: p must be in 0..1, but is {p}")
+        raise ValueError(f"{layer}: {argument} must be in 0..1, but is {p}")
     return p
 
 

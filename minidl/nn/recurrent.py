@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.axes import as_bool
 from minidl.factories import empty, made
 from minidl.nn import functional as F
 from minidl.nn import init
@@ -16,7 +17,7 @@ from minidl.nn.dropout import probability
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
-from minidl.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from minidl.nn.utils.rnn import PackedSequence, pack, pad_packed_sequence, unpacked
 from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply
 
@@ -53,8 +54,10 @@ class RNNBase(Module):
         (self.proj_size,) = at_least(name, 0, proj_size=proj_size)
         if self.proj_size >= self.hidden_size:
             raise ValueError(f"{name}: proj_size must be smaller than hidden_size={hidden_size}, but is {proj_size}")
-        self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
-        self.dropout = probability(name, dropout)
+        self.bias = as_bool(name, "bias", bias)
+        self.batch_first = as_bool(name, "batch_first", batch_first)
+        self.bidirectional = as_bool(name, "bidirectional", bidirectional)
+        self.dropout = probability(name, dropout, "dropout")
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout acts between layers, and there is only one", stacklevel=3)
         width, directions = self.proj_size or self.hidden_size, 1 + self.bidirectional
@@ -81,41 +84,46 @@ class RNNBase(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
+    def flatten_parameters(self) -> None:
+        """Nothing: where PyTorch wants the parameters in one piece of memory, for a GPU, this makes no difference."""
+
     def forward(self, input: Tensor | PackedSequence, hx: State = None, lengths: Any = None) -> tuple[Any, State]:
         """Outputs of the last layer for every step, and the last states of all layers and directions."""
         name = type(self).__name__
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError(f"{name}: a PackedSequence knows its lengths; do not give any")
-            self._check(name, input.data, 2)
-            states = self._states(hx, int(input.batch_sizes._array[0]), input.data, input.sorted_indices)
-            sizes = tuple(input.batch_sizes._array.tolist())
-            data, states = self._layers(input.data, states, sizes)
-            states = [s if input.unsorted_indices is None else s[:, input.unsorted_indices] for s in states]
-            return input._replace(data=data), self._together(states)
+            return self._packed(input, hx)
         if not isinstance(input, Tensor):
             raise TypeError(f"{name}: input must be a Tensor or a PackedSequence, not {type(input).__name__}")
-        if input.ndim == 2 and lengths is None:  # one sequence, without a dimension for the batch
-            batch = input.unsqueeze(0 if self.batch_first else 1)
-            states = None if hx is None else self._together([self._single(name, s) for s in self._apart(hx)])
-            output, states = self(batch, states)
-            return output.squeeze(0 if self.batch_first else 1), self._together(
-                [s.squeeze(1) for s in self._apart(states)]
-            )
-        self._check(name, input, 3)
         if lengths is not None:
-            packed = pack_padded_sequence(input, lengths, self.batch_first, enforce_sorted=False)
-            output, states = self(packed, hx)
+            self._check(name, input, "N, T, I" if self.batch_first else "T, N, I")
+            output, states = self._packed(pack(name, input, lengths, self.batch_first, enforce_sorted=False), hx)
             T = input.shape[1 if self.batch_first else 0]
             return pad_packed_sequence(output, self.batch_first, total_length=T)[0], states
-        x = input.transpose(0, 1) if self.batch_first else input
+        single = input.ndim == 2  # one sequence, without a dimension for the batch
+        self._check(name, input, "T, I" if single else "N, T, I" if self.batch_first else "T, N, I")
+        x = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
         T, N = x.shape[:2]
         if not T:
             raise ValueError(f"{name}: the sequences have no time steps: input {input.shape}")
-        states = self._states(hx, N, input, None)
+        states = self._states(hx, () if single else (N,), input)
         rows, states = self._layers(x.reshape(T * N, self.input_size), states, (N,) * T)
+        if single:
+            return rows, self._together([s.squeeze(1) for s in states])
         output = rows.reshape(T, N, rows.shape[-1])
         return output.transpose(0, 1) if self.batch_first else output, self._together(states)
+
+    def _packed(self, input: PackedSequence, hx: State) -> tuple[PackedSequence, State]:
+        """The same for sequences that are packed; states come and go in the caller's order."""
+        name = type(self).__name__
+        sizes, order = unpacked(name, input)
+        self._check(name, input.data, "total, I")
+        states = self._states(hx, (int(sizes[0]),), input.data)
+        states = states if order is None else [s[:, order] for s in states]
+        data, states = self._layers(input.data, states, tuple(sizes.tolist()))
+        states = states if order is None else [s[:, np.argsort(order)] for s in states]
+        return input._replace(data=data), self._together(states)
 
     def _layers(self, x: Tensor, states: list[Tensor], sizes: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
         """All layers over packed rows (total, I); states are (layers · directions, N, H)."""
@@ -154,34 +162,18 @@ class RNNBase(Module):
     def _together(self, states: list[Tensor]) -> State:
         return states[0] if self.STATES == 1 else tuple(states)
 
-    def _single(self, name: str, state: Any) -> Tensor:
-        """The state of a single sequence, with a dimension for the batch."""
-        if not isinstance(state, Tensor) or state.ndim != 2:
-            raise ValueError(f"{name}: for a single sequence hx must have 2 dimensions, not {np.shape(state)}")
-        return state.unsqueeze(1)
-
-    def _states(self, hx: State, N: int, input: Tensor, order: Tensor | None) -> list[Tensor]:
-        """The states before the first step, zeros by default, in the order of the packed sequences."""
+    def _states(self, hx: State, batch: tuple[int, ...], input: Tensor) -> list[Tensor]:
+        """The states before the first step, zeros by default, with a dimension for the batch; `batch` is (N,) or ()."""
         name, count = type(self).__name__, self.num_layers * (1 + self.bidirectional)
         if hx is None:
-            return [made(np.zeros((count, N, width), input.dtype)) for width in self._widths()]
+            return [made(np.zeros((count, *(batch or (1,)), width), input.dtype)) for width in self._widths()]
         states = self._apart(hx)
         for state, width, letter in zip(states, self._widths(), "hc", strict=False):
-            if not isinstance(state, Tensor):
-                raise TypeError(f"{name}: {letter} must be a Tensor, not {type(state).__name__}")
-            if state.shape != (count, N, width):
-                raise ValueError(f"{name}: {letter} must have shape {(count, N, width)}, not {state.shape}")
-            if state.dtype != input.dtype:
-                raise TypeError(f"{name}: {letter} is {state.dtype}, but input is {input.dtype}")
-        return states if order is None else [state[:, order] for state in states]
+            check_state(name, letter, state, (count, *batch, width), input)
+        return states if batch else [state.unsqueeze(1) for state in states]
 
-    def _check(self, name: str, x: Tensor, ndim: int) -> None:
-        if x.ndim != ndim or x.shape[-1] != self.input_size:
-            layout = {2: "(total, {})", 3: "(N, T, {})" if self.batch_first else "(T, N, {})"}[ndim]
-            raise ValueError(f"{name}: expects input {layout.format(self.input_size)}, not {x.shape}")
-        dtype = self.weight_ih_l0.dtype
-        if x.dtype != dtype:
-            raise TypeError(f"{name}: input is {x.dtype}, but the parameters are {dtype}; cast one of them")
+    def _check(self, name: str, x: Tensor, layout: str) -> None:
+        check_input(name, x, (layout,), self.input_size, self.weight_ih_l0)
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -312,7 +304,29 @@ class RNN(RNNBase):
         return F.rnn_tanh if self.nonlinearity == "tanh" else F.rnn_relu
 
 
+# What callers give, to layers and cells
+
+
 def known_nonlinearity(layer: str, nonlinearity: str) -> str:
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"{layer}: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
     return nonlinearity
+
+
+def check_input(layer: str, x: Tensor, layouts: tuple[str, ...], I: int, weight: Tensor) -> None:
+    """ValueError unless x has one of the layouts, such as "T, N, I"; TypeError unless its dtype is the parameters'."""
+    if x.ndim not in [layout.count(",") + 1 for layout in layouts] or x.shape[-1] != I:
+        wanted = " or ".join(f"({layout})" for layout in layouts)
+        raise ValueError(f"{layer}: expects input {wanted} with I={I}, not {x.shape}")
+    if x.dtype != weight.dtype:
+        raise TypeError(f"{layer}: input is {x.dtype}, but the parameters are {weight.dtype}; cast one of them")
+
+
+def check_state(layer: str, letter: str, state: Any, shape: tuple[int, ...], input: Tensor) -> None:
+    """TypeError unless a state is a Tensor of the input's dtype, ValueError unless it has the shape."""
+    if not isinstance(state, Tensor):
+        raise TypeError(f"{layer}: {letter} must be a Tensor, not {type(state).__name__}")
+    if state.shape != shape:
+        raise ValueError(f"{layer}: {letter} must have shape {shape}, not {state.shape} (input {input.shape})")
+    if state.dtype != input.dtype:
+        raise TypeError(f"{layer}: {letter} is {state.dtype}, but input is {input.dtype}")

@@ -16,7 +16,7 @@ from minidl.autograd import grad
 from minidl.mode import enable_grad, no_grad
 from minidl.nn import Module
 from minidl.nn.recurrent import LSTM, RNN, RNNBase
-from minidl.nn.utils.rnn import PackedSequence
+from minidl.nn.utils.rnn import PackedSequence, unpacked
 from minidl.ops.activation import relu
 from minidl.ops.cells import lstm_gates, parts, sums, unrolled
 from minidl.ops.linear import linear_definition
@@ -186,15 +186,17 @@ class Record:
         self.length = 0
 
     def enter(self, layer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before a call of the layer, which calls itself again with what it makes of lengths or a single sequence."""
-        if len(self.steps) == len(self.suffixes):
-            return
-        x = args[0] if args else kwargs["input"]
-        if isinstance(x, PackedSequence):
-            self.length = self.length or len(x.batch_sizes)
-            self.order = None if x.sorted_indices is None else x.sorted_indices._array
-        elif isinstance(x, Tensor) and x.ndim == 3:
-            self.length = self.length or x.shape[1 if self.layer.batch_first else 0]
+        """Before a call of the layer."""
+        x = args[0] if args else kwargs.get("input")
+        if not self.steps and isinstance(x, Tensor) and x.ndim in (2, 3):
+            self.length = x.shape[1 if self.layer.batch_first and x.ndim == 3 else 0]
+
+    def packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        """In place of what a layer does with packed sequences, of the caller's or of its own making: the same."""
+        if not self.steps:
+            sizes, self.order = unpacked(type(self.layer).__name__, input)
+            self.length = self.length or len(sizes)
+        return type(self.layer)._packed(self.layer, input, hx)
 
     def run(self, x: Tensor, *tensors: Tensor, batch_sizes: tuple[int, ...], reverse: bool) -> tuple[Tensor, ...]:
         """In place of a layer's operation: its definition, which leaves something at each step."""
@@ -254,13 +256,14 @@ def recorded(name: str, model: Module) -> Iterator[dict[str, Record]]:
         if isinstance(layer, RNNBase):
             record = records[path] = Record(layer)
             handles.append(layer.register_forward_pre_hook(record.enter, with_kwargs=True))
-            layer._operation = lambda record=record: record.run  # hides the method of the class
+            layer._operation = lambda record=record: record.run  # hides the method of the class, and so does
+            layer._packed = record.packed
     try:
         yield records
     finally:
         for handle, record in zip(handles, records.values(), strict=True):
             handle.remove()
-            del record.layer._operation
+            del record.layer._operation, record.layer._packed
 
 
 def called(name: str, records: dict[str, Record]) -> list[tuple[str, Record]]:
