@@ -179,6 +179,20 @@ def test_a_loss_that_depends_on_nothing():
     assert norms["l0"].tolist() == [0.0] * 5
 
 
+@pytest.mark.parametrize("kind", NAMES)
+def test_frozen_parameters_hide_no_gradient(kind):
+    """The loss depends on the states whether or not anything is to be trained."""
+    layer, x = layer_of(kind, num_layers=2), minidl.randn(6, 2, 3, dtype=minidl.float64)
+    expected = gradient_norms(layer, x, lambda result: result[0].square().sum())
+    assert min(norms.min() for norms in expected.values()) > 0
+    for frozen in ("_l0", "_l1", ""):
+        for name, parameter in layer.named_parameters():
+            parameter.requires_grad_(not name.endswith(frozen))
+        norms = gradient_norms(layer, x, lambda result: result[0].square().sum())
+        assert list(norms) == ["l0", "l1"] and all((norms[name] == expected[name]).all() for name in norms)
+        assert all(parameter.grad is None for parameter in layer.parameters())
+
+
 # What can be wrong
 
 
@@ -197,6 +211,8 @@ def test_bad_arguments():
         gates(nn.GRU(3, 4), x, [6])
     with pytest.raises(ValueError, match=r"loss must give one number, got \(5, 1, 4\)"):
         gradient_norms(nn.GRU(3, 4), x, lambda y: y[0])
+    with pytest.raises(TypeError, match="loss must be a function of what the model returns, not None"):
+        gradient_norms(nn.GRU(3, 4), x, None)
 
     class Idle(nn.Module):
         def __init__(self):
@@ -222,8 +238,19 @@ def test_gate_map(tmp_path):
     for bad in ({}, {"a": np.zeros((2, 3))}):
         with pytest.raises(ValueError, match="gate_map: expects at least one array"):
             gate_map(bad, tmp_path / "bad.png")
-    with pytest.raises(IndexError):
-        gate_map(seen, tmp_path / "bad.png", sequence=2)
+    gate_map({r"$\formula$": seen["forget_l0"].tolist()}, tmp_path / "gates.png", -1, title=r"5 $ or $\more$")
+    a = np.zeros((2, 5, 3))
+    for bad, sequence, error, message in (
+        ([a], 0, TypeError, "gates must be a dict of arrays by name, not list"),
+        ({"a": a[:, :0]}, 0, ValueError, r"expects at least one array \(N, T, H\), not empty"),
+        ({"a": a.astype(str)}, 0, TypeError, "a must hold numbers, not <U32"),
+        ({"a": a}, 2, IndexError, "sequence 2 is out of range for 2 sequences"),
+        ({"a": a, "b": a[:1]}, -2, IndexError, "sequence -2 is out of range for 1 sequences"),
+        ({"a": a}, 0.5, TypeError, "sequence must be an int, not 0.5"),
+        ({"a": a}, slice(None), TypeError, "sequence must be an int"),
+    ):
+        with pytest.raises(error, match=f"gate_map: {message}"):
+            gate_map(bad, tmp_path / "bad.png", sequence=sequence)
     assert not (tmp_path / "bad.png").exists()
 
 

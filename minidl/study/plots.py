@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.axes import as_int
 from minidl.io import write_atomically
 
 
@@ -56,17 +57,26 @@ def gate_map(gates: Mapping[str, np.ndarray], path: str | os.PathLike, sequence:
         title: above it.
 
     Raises:
-        ImportError: matplotlib is not installed. ValueError: no gates, or arrays of another shape. IndexError: there is
-            no such sequence. OSError: the file cannot be written.
+        ImportError: matplotlib is not installed. TypeError: no dict of arrays of numbers. ValueError: no gates, or
+            arrays of another shape. IndexError: there is no such sequence. OSError: the file cannot be written.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("gate_map: needs matplotlib: pip install 'minidl[plot]'") from None
-    if not gates or any(np.ndim(values) != 3 for values in gates.values()):
-        shapes = {name: np.shape(values) for name, values in gates.items()}
-        raise ValueError(f"gate_map: expects at least one array (N, T, H), got {shapes}")
-    pictures = {name: values[sequence].T for name, values in gates.items()}  # (H, T)
+    if not isinstance(gates, Mapping):
+        raise TypeError(f"gate_map: gates must be a dict of arrays by name, not {type(gates).__name__}")
+    arrays = {str(name): np.asarray(values) for name, values in gates.items()}
+    if not arrays or any(a.ndim != 3 or 0 in a.shape for a in arrays.values()):
+        shapes = {name: a.shape for name, a in arrays.items()}
+        raise ValueError(f"gate_map: expects at least one array (N, T, H), not empty, got {shapes}")
+    N, sequence = min(len(a) for a in arrays.values()), as_int("gate_map", "sequence", sequence)
+    if not -N <= sequence < N:
+        raise IndexError(f"gate_map: sequence {sequence} is out of range for {N} sequences")
+    for name, a in arrays.items():
+        if a.dtype.kind not in "fiub":
+            raise TypeError(f"gate_map: {name} must hold numbers, not {a.dtype}")
+    pictures = {name: a[sequence].T for name, a in arrays.items()}  # (H, T)
     columns = min(4, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(4 * columns, 2.8 * rows), layout="constrained")
@@ -75,12 +85,17 @@ def gate_map(gates: Mapping[str, np.ndarray], path: str | os.PathLike, sequence:
         signed = any(word in name for word in ("cell", "new", "hidden"))
         scale = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"} if signed else {"vmin": 0, "vmax": 1, "cmap": "viridis"}
         image = axes.imshow(picture, aspect="auto", interpolation="nearest", **scale)
-        axes.set(title=name, xlabel="step", ylabel="unit")
+        axes.set(title=plain(name), xlabel="step", ylabel="unit")
         figure.colorbar(image, ax=axes)
     for axes in list(figure.axes)[len(pictures) : rows * columns]:
         axes.set_axis_off()
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     save(figure, path)
+
+
+def plain(text: str) -> str:
+    """A text in which a dollar does not begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def save(figure: Any, path: str | os.PathLike) -> None:

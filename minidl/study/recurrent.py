@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import grad
-from minidl.mode import enable_grad, no_grad
+from minidl.mode import enable_grad, mode, no_grad
 from minidl.nn import Module
 from minidl.nn.recurrent import LSTM, RNN, RNNBase
 from minidl.nn.utils.rnn import PackedSequence, unpacked
@@ -88,8 +88,8 @@ def gradient_norms(model: Module, x: Any, loss: Callable[[Any], Tensor], lengths
         does not depend on the state.
 
     Raises:
-        TypeError: not a Module. ValueError: no recurrent layer in it, or none that is called; a loss of more than one
-            number; and what the model raises.
+        TypeError: not a Module, a loss that cannot be called. ValueError: no recurrent layer in the model, or none that
+            is called; a loss of more than one number; and what the model raises.
 
     Example:
         The loss looks at the last of 60 steps only. In how many steps is the gradient more than a thousandth of that?
@@ -134,6 +134,8 @@ def gradient_norms(model: Module, x: Any, loss: Callable[[Any], Tensor], lengths
         True
     """
     modules("gradient_norms", model)
+    if not callable(loss):
+        raise TypeError(f"gradient_norms: loss must be a function of what the model returns, not {loss!r}")
     with enable_grad(), recorded("gradient_norms", model) as records:
         value = loss(call(model, x, lengths))
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -207,6 +209,8 @@ class Record:
 
         def cell(x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
             step, *new = step_of(self.layer, x, states, weights)
+            if mode.recording and not new[0].requires_grad:  # nothing so far asks for a gradient; this state does
+                new[0].requires_grad_()
             steps.append({**step, "state": new[0]})
             return tuple(new)
 
