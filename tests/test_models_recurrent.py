@@ -89,6 +89,44 @@ def test_write():
     for bad in ((prompt[:0], 5), (prompt, -1), (prompt, 5, -0.1), (prompt, 5, math.nan), (prompt, 5, math.inf)):
         with pytest.raises(ValueError, match="write: "):
             model.write(*bad)
+    for bad in (([1.5], 5), ("abc", 5), (None, 5), ([True], 5), (prompt, 1.5), (prompt, "3")):
+        with pytest.raises(TypeError, match=r"write: (prompt|length) must be"):
+            model.write(*bad)
+    with pytest.raises(ValueError, match="write: prompt must have one dimension"):
+        model.write([[1], [1, 2]], 5)
+
+
+def test_scores_that_are_not_numbers_choose_nothing():
+    """A model that has diverged does not write as if nothing had happened."""
+    for broken in ([math.nan, 0.0], [math.inf, 0.0], [-math.inf, -math.inf]):
+        for temperature in (0, 0.7):
+            with pytest.raises(FloatingPointError, match="NaN or infinite: the model's weights are broken"):
+                probabilities(np.array([[0.0, 1.0], broken]), temperature)
+    assert probabilities(np.array([[-math.inf, 0.0]])).tolist() == [[0.0, 1.0]]
+    model = CharLM(9, 6)
+    nn.init.constant_(model.output.weight, math.nan)
+    with pytest.raises(FloatingPointError, match="the scores of the next word are NaN"):
+        model.write([1, 2], 3)
+    assert model.training
+
+
+def test_what_models_refuse():
+    x, ids = minidl.zeros(2, 5, 12), minidl.tensor([[1, 2]])
+    for call, error, message in (
+        (lambda: CharLM(0), ValueError, "CharLM: characters must be at least 1"),
+        (lambda: CharLM(5, 4, cell=["lstm"]), ValueError, "CharLM: cell must be one of lstm, gru"),
+        (lambda: CharLM(5, 4)(ids[0]), ValueError, r"CharLM: x must have shape \(N, T\), not \(2,\)"),
+        (lambda: CharLM(5, 4)(ids.float()), TypeError, "CharLM: x must be a Tensor of integers, not float32"),
+        (lambda: CharLM(5, 4)([[1]]), TypeError, "CharLM: x must be a Tensor of integers, not list"),
+        (lambda: SpeakerNet(0), ValueError, "SpeakerNet: num_classes must be at least 1"),
+        (lambda: SpeakerNet(cell={}), ValueError, "SpeakerNet: cell must be one of lstm, gru"),
+        (lambda: SpeakerNet()(x, None), TypeError, "SpeakerNet: lengths must be integers"),
+        (lambda: SpeakerNet()(x, [5, 6]), ValueError, r"lengths must be in 1\.\.5"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    assert SpeakerNet()(x, [5, 2]).shape == SpeakerNet()(x, np.array([5, 2])).shape == (2, 9)
+    assert CharLM(5, 4)(ids.to(minidl.uint8))[0].shape == (1, 2, 5)
 
 
 # Training with a state

@@ -132,7 +132,7 @@ A = minidl.zeros(2)
         (lambda: pack_sequence([A, A.long()]), TypeError, "pack_sequence: dtypes differ"),
         (lambda: pack_padded_sequence(A, [2]), ValueError, r"input must have time and batch dimensions, not .* \(2,\)"),
         (lambda: pack_padded_sequence(X.numpy(), [2]), TypeError, "input must be a Tensor, not ndarray"),
-        (lambda: pack_padded_sequence(X, [[4, 1], [2]]), ValueError, "lengths must be one number for each sequence"),
+        (lambda: pack_padded_sequence(X, [[4, 1], [2]]), ValueError, "lengths must have one dimension, not those of"),
         (lambda: pack_padded_sequence(X, [[4, 1, 2]]), ValueError, r"lengths must have one dimension, not .*\(1, 3\)"),
         (lambda: pack_padded_sequence(X, 4), ValueError, r"lengths must have one dimension, not shape \(\)"),
         (lambda: pack_padded_sequence(X, []), ValueError, "expected the lengths of 3 sequences, got 0"),

@@ -50,7 +50,7 @@ class Alphabet:
         characters: all of them, once each, as a str.
 
     Raises:
-        ValueError: none, or one comes twice.
+        TypeError: no str. ValueError: none, or one comes twice.
 
     Example:
         >>> from minidl.data import Alphabet
@@ -60,6 +60,8 @@ class Alphabet:
     """
 
     def __init__(self, characters: str) -> None:
+        if not isinstance(characters, str):
+            raise TypeError(f"Alphabet: expects a str, not {type(characters).__name__}")
         self.characters = characters
         self.numbers = {character: number for number, character in enumerate(characters)}
         if not characters or len(self.numbers) < len(characters):

@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 
 from minidl import nn
+from minidl.axes import as_int
 from minidl.factories import made
 from minidl.mode import no_grad
 from minidl.models.generation import check_choice, draw, probabilities
 from minidl.models.speaker import CELLS
 from minidl.nn import functional as F
+from minidl.nn.linear import at_least
+from minidl.nn.utils.rnn import integers
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
@@ -41,7 +44,8 @@ class CharLM(nn.Module):
         x (N, T) integers, state as that of `nn.LSTM` or `nn.GRU`, None for zeros -> logits (N, T, characters), state.
 
     Raises:
-        ValueError: sizes below 1, an unknown cell. IndexError: a number that stands for no character.
+        TypeError: x that are no integers. ValueError: sizes below 1, an unknown cell, another shape. IndexError: a
+            number that stands for no character.
 
     Example:
         >>> import minidl
@@ -61,7 +65,8 @@ class CharLM(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
+        at_least("CharLM", 1, characters=characters, hidden_size=hidden_size, num_layers=num_layers)
+        if not isinstance(cell, str) or cell not in CELLS:
             raise ValueError(f"CharLM: cell must be one of {', '.join(CELLS)}, not {cell!r}")
         between = dropout if num_layers > 1 else 0.0
         self.rnn = CELLS[cell](characters, hidden_size, num_layers, dropout=between, dtype=dtype)
@@ -71,6 +76,10 @@ class CharLM(nn.Module):
         self.output = nn.Linear(hidden_size, characters, dtype=dtype)
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        if not isinstance(x, Tensor) or x.dtype.kind not in "iu":
+            raise TypeError(f"CharLM: x must be a Tensor of integers, not {getattr(x, 'dtype', type(x).__name__)}")
+        if x.ndim != 2:
+            raise ValueError(f"CharLM: x must have shape (N, T), not {x.shape}")
         inputs = F.one_hot(x.transpose(0, 1), self.rnn.input_size).to(self.output.weight.dtype)  # (T, N, characters)
         hidden, state = self.rnn(inputs, state)  # (T, N, H)
         return self.output(self.dropout(hidden)).transpose(0, 1), state
@@ -90,8 +99,11 @@ class CharLM(nn.Module):
             (length,) integers, without the prompt.
 
         Raises:
-            ValueError: no prompt, a negative length, a temperature that is negative or not finite.
+            TypeError: a prompt that holds no integers, a length that is none. ValueError: no prompt, a negative length,
+                a temperature that is negative or not finite. IndexError: a number that stands for no character.
+            FloatingPointError: the scores are NaN.
         """
+        prompt, length = integers("write", "prompt", prompt), as_int("write", "length", length)
         if not len(prompt) or length < 0:
             raise ValueError(f"write: expects a prompt and a length from 0 on, got {len(prompt)} characters, {length}")
         check_choice("write", temperature)
@@ -99,7 +111,7 @@ class CharLM(nn.Module):
         self.eval()
         try:
             with no_grad():
-                x, state = np.asarray(prompt, np.int64), None
+                x, state = prompt, None
                 for _ in range(length):
                     logits, state = self(made(x[None]), state)
                     x = draw(probabilities(logits._array[:, -1], temperature), chance)

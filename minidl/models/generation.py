@@ -28,8 +28,13 @@ def probabilities(
         top_k: only the k likeliest words (A. Fan et al., 2018).
         top_p: only the likeliest words that together have a probability of p at least (A. Holtzman et al., "The curious
             case of neural text degeneration", 2020).
+
+    Raises:
+        FloatingPointError: scores of NaN or infinity, such as weights that have diverged give.
     """
     logits = logits.astype(np.float64)
+    if not np.isfinite(logits.max(1)).all():  # -inf is for words that cannot be
+        raise FloatingPointError("the scores of the next word are NaN or infinite: the model's weights are broken")
     order = np.argsort(-logits, axis=1, kind="stable")
     ranked = np.take_along_axis(logits, order, 1)
     if temperature == 0:

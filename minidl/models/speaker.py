@@ -17,6 +17,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import nn
+from minidl.factories import made
+from minidl.nn.linear import at_least
+from minidl.nn.utils.rnn import integers
 from minidl.tensor import Tensor
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -54,13 +57,15 @@ class SpeakerNet(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
+        at_least("SpeakerNet", 1, num_classes=num_classes, in_channels=in_channels, hidden_size=hidden_size)
+        if not isinstance(cell, str) or cell not in CELLS:
             raise ValueError(f"SpeakerNet: cell must be one of {', '.join(CELLS)}, not {cell!r}")
         self.rnn = CELLS[cell](in_channels, hidden_size, batch_first=True, bidirectional=True, dtype=dtype)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(2 * hidden_size, num_classes, dtype=dtype)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        lengths = made(integers("SpeakerNet", "lengths", lengths))
         states, _ = self.rnn(x, lengths=lengths)  # (N, T, 2 H), zeros beyond each length
         mean = states.sum(1) / lengths.to(x.dtype).unsqueeze(1)  # (N, 2 H)
         return self.output(self.dropout(mean))

@@ -283,7 +283,7 @@ def integers(name: str, argument: str, values: Any) -> np.ndarray:
     try:
         array = values._array if isinstance(values, Tensor) else np.asarray(values)
     except ValueError:  # rows of different lengths
-        raise ValueError(f"{name}: {argument} must be one number for each sequence, not {values!r}") from None
+        raise ValueError(f"{name}: {argument} must have one dimension, not those of {values!r}") from None
     if array.dtype.kind not in "iu" and not (isinstance(values, list | tuple) and not array.size):
         raise TypeError(f"{name}: {argument} must be integers, not {array.dtype}: {values!r}")
     if array.ndim != 1:
