@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.cli import main
+from minidl.cli import build_parser, main
 from minidl.cli.charlm import CharLMJob, bits, reopen
 from minidl.cli.lenet import LeNetJob
 from minidl.cli.speaker import NOISE, loaders
 from minidl.data import load_japanese_vowels, load_moby_dick
-from minidl.io import load
+from minidl.io import load, save_safetensors
 from minidl.models import CharLM, SpeakerNet
 from minidl.training import Run
 
@@ -227,6 +227,19 @@ def test_text_that_the_terminal_lacks(folder):
 
 
 @pytest.mark.parametrize(
+    ("job", "option", "name"),
+    [("charlm", "text", "moby-dick"), ("lenet", "data", "digits"), ("bert", "data", "sentences")],
+)
+def test_what_comes_with_the_package_has_a_name(tmp_path, monkeypatch, job, option, name):
+    """The help says that it is the default; so it may be asked for, unless there is a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", job, f"--{option}", name]
+    assert getattr(build_parser().parse_args(words), option) == name
+    (tmp_path / name).write_text("")
+    assert getattr(build_parser().parse_args(words), option) == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("train speaker --cell rnn", "--cell: invalid choice: 'rnn'"),
@@ -303,6 +316,7 @@ def test_generate_refuses(folder, tmp_path, capsys, monkeypatch):
     for change, message in [
         ({"alphabet": "aa"}, "config.json is broken: alphabet"),
         ({"alphabet": None}, "config.json is broken: alphabet"),
+        ({"alphabet": list(range(57))}, "config.json is broken: alphabet"),
         ({"alphabet": "abc"}, "is broken, or of another run"),
         ({"hidden_size": 17}, "is broken, or of another run"),
         ({"hidden_size": "16"}, "config.json is broken: hidden_size: '16'"),
@@ -316,6 +330,17 @@ def test_generate_refuses(folder, tmp_path, capsys, monkeypatch):
     for broken in (b"", weights[:50], weights[:-1], bytes(100)):
         (run / "model.safetensors").write_bytes(broken)
         assert "model.safetensors" in generated(run)
+
+
+def test_a_diverged_model_writes_nothing(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(folder / "charlm", run)
+    weights = load(run / "model.safetensors")
+    broken = {name: np.full(w.shape, np.nan, np.float32) for name, w in weights.items()}
+    save_safetensors(broken, run / "model.safetensors")
+    for temperature in (0, 1):
+        words = "generate", run, "--temperature", temperature
+        assert "the scores of the next word are NaN" in refused(capsys, *words, code=1, name="minidl generate")
 
 
 def test_resume_refuses(folder, tmp_path, capsys, monkeypatch):

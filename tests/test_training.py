@@ -3,7 +3,9 @@
 import builtins
 import json
 import math
+import os
 import sys
+import threading
 import types
 
 import numpy as np
@@ -280,6 +282,20 @@ def test_run_folders(tmp_path, monkeypatch):
         (run.folder / "config.json").write_text(content)
         with pytest.raises(RunError, match="is broken"):
             Run.open(run.folder)
+
+
+def test_nobody_waits_for_a_pipe_to_speak(tmp_path):
+    pipe = tmp_path / "config.json"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("{}",), daemon=True)
+    writer.start()
+    with pytest.raises(RunError, match=r"is not a run folder: config\.json is not a file"):
+        Run.open(tmp_path)
+    with pytest.raises(ValueError, match="found no regular file"):
+        History.load(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer.join(10)
+    os.close(reader)
 
 
 class Bar:

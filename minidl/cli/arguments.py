@@ -86,6 +86,11 @@ def absolute_path(text: str) -> str:
     return str(Path(text).absolute())
 
 
+def path_or(name: str) -> Callable[[str], str]:
+    """A path, as `absolute_path`; or the name of what comes with the package, unless there is a file of that name."""
+    return lambda text: text if text == name and not Path(text).exists() else absolute_path(text)
+
+
 def positive_int(text: str) -> int:
     """1, 2, 3, ..."""
     return _int_from(text, 1, "a positive integer")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import optim
-from minidl.cli.arguments import Flag, Option, absolute_path, positive_float, positive_int, seed
+from minidl.cli.arguments import Flag, Option, absolute_path, path_or, positive_float, positive_int, seed
 from minidl.cli.folds import cross_validate, is_whole
 from minidl.cli.job import Config, Job
 from minidl.data import (
@@ -89,7 +89,7 @@ class BertJob(Job):
     )
     options: ClassVar = {
         "weights": Option("a folder with config.json, model.safetensors and vocab.txt", None, absolute_path, "FOLDER"),
-        "data": Option("a file of lines label<TAB>text", "sentences", absolute_path, "FILE"),
+        "data": Option("a file of lines label<TAB>text", "sentences", path_or("sentences"), "FILE"),
         "freeze": Flag("train the last layer only"),
         "pooling": Option("what stands for a text: the mean of its rows or that of [CLS]", "mean", choices=POOLINGS),
         "epochs": Option(f"at most so often through the data ({usual('epochs')})", None, positive_int, "N"),

@@ -14,9 +14,9 @@ from minidl import optim
 from minidl.cli.arguments import (
     Option,
     UsageError,
-    absolute_path,
     depth,
     natural,
+    path_or,
     positive_float,
     positive_int,
     probability,
@@ -58,7 +58,7 @@ class CharLMJob(Job):
     help = "LSTM or GRU on text: which character comes next"
     description = "Train a language model of characters, on the book that comes with the package or on your own text."
     options: ClassVar = {
-        "text": Option("a file in UTF-8; its last tenth is held out", "moby-dick", absolute_path, "FILE"),
+        "text": Option("a file in UTF-8; its last tenth is held out", "moby-dick", path_or("moby-dick"), "FILE"),
         "cell": Option("of the recurrent layers", "lstm", choices=CELLS),
         "hidden_size": Option("values of the state", 320, positive_int, "N"),
         "layers": Option("recurrent layers, one above the other", 1, depth, "N"),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import optim
-from minidl.cli.arguments import Option, absolute_path, positive_float, positive_int, seed
+from minidl.cli.arguments import Option, path_or, positive_float, positive_int, seed
 from minidl.cli.job import Config, Job
 from minidl.data import (
     Compose,
@@ -42,7 +42,7 @@ class LeNetJob(Job):
     help = "LeNet-5 on images"
     description = "Train LeNet-5 on images: on the handwritten digits that come with the package, or on your own."
     options: ClassVar = {
-        "data": Option(MNIST_OR_NPZ, "digits", absolute_path, "PATH"),
+        "data": Option(MNIST_OR_NPZ, "digits", path_or("digits"), "PATH"),
         "epochs": Option("times through the data", 20, positive_int, "N"),
         "batch_size": Option("images a step", 32, positive_int, "N"),
         "lr": Option("highest learning rate (default 0.005; 0.05 for sgd)", None, positive_float, "X"),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import overload
 
+from minidl.data.limits import file_length
 from minidl.io import write_atomically
 
 
@@ -56,6 +57,7 @@ class History:
     def load(cls, path: str | os.PathLike) -> History:
         """Read what `save` wrote. Raises FileNotFoundError, or ValueError for anything else in the file."""
         try:
+            file_length(path)
             rows = json.loads(Path(path).read_text("utf-8"))
             return cls(rows)
         except (ValueError, TypeError, RecursionError) as error:

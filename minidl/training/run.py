@@ -57,6 +57,8 @@ class Run:
             RunError: not a run folder, or its configuration is broken.
         """
         path = Path(folder) / "config.json"
+        if path.exists() and not path.is_file():  # to read from a pipe would be to wait for ever
+            raise RunError(f"{folder} is not a run folder: {path.name} is not a file")
         try:
             config = json.loads(path.read_text("utf-8"))
         except OSError as error:
