@@ -25,6 +25,19 @@ def as_bool(name: str, argument: str, value: Any) -> bool:
     return bool(value)
 
 
+def as_integers(name: str, argument: str, values: Any) -> np.ndarray:
+    """A vector of int64 from a sequence, a vector or a Tensor of integers; TypeError or ValueError otherwise."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        raise ValueError(f"{name}: {argument} must have one dimension, not those of {values!r}") from None
+    if array.dtype.kind not in "iu" and not (isinstance(values, list | tuple) and not array.size):
+        raise TypeError(f"{name}: {argument} must be integers, not {array.dtype}: {values!r}")
+    if array.ndim != 1:
+        raise ValueError(f"{name}: {argument} must have one dimension, not shape {array.shape}")
+    return array.astype(np.int64)
+
+
 def norm_axis(name: str, axis: Any, ndim: int) -> int:
     """A dimension in 0 <= axis < ndim; else IndexError. A 0-dimensional Tensor has dimension 0, as in PyTorch."""
     axis = as_int(name, "dim", axis)

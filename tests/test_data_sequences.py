@@ -1,5 +1,7 @@
 """Sequences and text: what comes with the package, batches of like length, and consecutive pieces of a text."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,6 +91,10 @@ def test_collate_pads_with_zeros():
     for bad in ([], [(np.ones((0, 2)), 0)], [(np.ones((2, 2)), 0), (np.ones((2, 3)), 0)], [(np.float64(1), 0)]):
         with pytest.raises(ValueError, match="collate_sequences"):
             collate_sequences(bad)
+    x = np.ones((2, 3))
+    for bad in ([x, x], [(x, 0), (x.astype(np.float32), 0)], [(x, 1.5)], [(x, "a")], [(x, None)]):
+        with pytest.raises(TypeError, match=r"collate_sequences: (expects samples|dtypes differ|labels must be)"):
+            collate_sequences(bad)
 
 
 # Text
@@ -143,3 +149,30 @@ def test_read_text(tmp_path):
         read_text(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         read_text(tmp_path / "nothing")
+
+
+def test_numbers_are_integers():
+    """Nothing is cut to an integer, and no number stands for the character counted from the end."""
+    alphabet, numbers = Alphabet("ab"), np.arange(9)
+    for call, error, message in (
+        (lambda: alphabet.decode([0, 2]), IndexError, r"decode: numbers must be in 0\.\.1, not 0\.\.2"),
+        (lambda: alphabet.decode([-1]), IndexError, r"decode: numbers must be in 0\.\.1"),
+        (lambda: alphabet.decode([0.5]), TypeError, "decode: numbers must be integers, not float64"),
+        (lambda: alphabet.decode([[0, 1]]), ValueError, "decode: numbers must have one dimension"),
+        (lambda: Alphabet(["a", "b"]), TypeError, "Alphabet: expects a str, not list"),
+        (lambda: NextCharacter(numbers * 1.5, 2, 2), TypeError, "NextCharacter: numbers must be integers"),
+        (lambda: NextCharacter("abcdefgh", 2, 2), TypeError, "NextCharacter: numbers must be integers"),
+        (lambda: NextCharacter(numbers, 1.5, 2), TypeError, "NextCharacter: batch_size must be an int, not 1.5"),
+        (lambda: NextCharacter(numbers, 2, None), TypeError, "NextCharacter: steps must be an int, not None"),
+        (
+            lambda: SimilarLengthSampler([[1, 2]], 1),
+            ValueError,
+            "SimilarLengthSampler: lengths must have one dimension",
+        ),
+        (lambda: SimilarLengthSampler([[1], [1, 2]], 1), ValueError, "SimilarLengthSampler: lengths must have one"),
+        (lambda: SimilarLengthSampler([1, math.nan], 1), TypeError, "SimilarLengthSampler: lengths must be integers"),
+        (lambda: SimilarLengthSampler(None, 1), TypeError, "SimilarLengthSampler: lengths must be integers"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    assert alphabet.decode(minidl.tensor([1, 0])) == "ba" and alphabet.decode([]) == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.axes import as_integers
 from minidl.data.npz import read_npz
 from minidl.data.sampler import Sampler
 from minidl.factories import made
@@ -82,7 +83,7 @@ class SimilarLengthSampler(Sampler):
         generator: where chance comes from; `minidl.default_generator` by default.
 
     Raises:
-        ValueError: `batch_size` or `pool` is not a positive integer.
+        TypeError: lengths that are no integers. ValueError: `batch_size` or `pool` is not a positive integer.
 
     Example:
         >>> from minidl.data import SimilarLengthSampler
@@ -102,7 +103,7 @@ class SimilarLengthSampler(Sampler):
         for name, value in (("batch_size", batch_size), ("pool", pool)):
             if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
                 raise ValueError(f"SimilarLengthSampler: {name} must be a positive integer, got {value!r}")
-        self.lengths = np.asarray(lengths)
+        self.lengths = as_integers("SimilarLengthSampler", "lengths", lengths)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.pool = pool
@@ -131,13 +132,14 @@ def collate_sequences(batch: Sequence[tuple[Any, Any]]) -> tuple[Tensor, Tensor,
     """Make a batch of samples (sequence, label): x padded with zeros to the longest, the lengths, and the labels.
 
     Args:
-        batch: sequences (T_n, ...), arrays or Tensors of one dtype, each with a number.
+        batch: sequences (T_n, ...), arrays or Tensors of one dtype, each with an integer.
 
     Returns:
         x (N, T, ...), lengths (N,) int64, labels (N,) int64: what `lstm(x, lengths=lengths)` takes with `batch_first`.
 
     Raises:
-        ValueError: no samples, a sequence without steps, or shapes that differ after the first dimension.
+        TypeError: samples that are no pairs, dtypes that differ, labels that are no integers. ValueError: no samples, a
+            sequence without steps, or shapes that differ after the first dimension.
 
     Example:
         >>> import numpy as np
@@ -148,12 +150,17 @@ def collate_sequences(batch: Sequence[tuple[Any, Any]]) -> tuple[Tensor, Tensor,
     """
     if not len(batch):
         raise ValueError("collate_sequences: expects at least one sample")
+    if not all(isinstance(sample, tuple | list) and len(sample) == 2 for sample in batch):
+        raise TypeError("collate_sequences: expects samples (sequence, label)")
+    labels = as_integers("collate_sequences", "labels", [y for _, y in batch])
     sequences = [np.asarray(x.detach() if isinstance(x, Tensor) else x) for x, _ in batch]
     shapes = [x.shape for x in sequences]
     if len({(x.ndim, *x.shape[1:]) for x in sequences}) > 1 or not all(x.ndim and len(x) for x in sequences):
         raise ValueError(f"collate_sequences: expects sequences (T, ...) that differ in T > 0 only, got {shapes}")
+    if len({x.dtype for x in sequences}) > 1:
+        raise TypeError(f"collate_sequences: dtypes differ: {', '.join(str(x.dtype) for x in sequences)}")
     lengths = np.array([len(x) for x in sequences], np.int64)
-    padded = np.zeros((len(batch), lengths.max(), *shapes[0][1:]), np.result_type(*sequences))
+    padded = np.zeros((len(batch), lengths.max(), *shapes[0][1:]), sequences[0].dtype)
     for row, x in zip(padded, sequences, strict=True):
         row[: len(x)] = x
-    return made(padded), made(lengths), made(np.array([int(y) for _, y in batch], np.int64))
+    return made(padded), made(lengths), made(labels)

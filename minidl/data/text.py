@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.axes import as_int, as_integers
 from minidl.data.limits import file_length
 from minidl.factories import made
 from minidl.tensor import Tensor
@@ -83,8 +84,11 @@ class Alphabet:
         return np.array([self.numbers[character] for character in text], np.int64)
 
     def decode(self, numbers: object) -> str:
-        """The text of numbers."""
-        return "".join(self.characters[number] for number in np.asarray(numbers).tolist())
+        """The text of numbers: integers, one after the other. IndexError for one that stands for no character."""
+        found = as_integers("decode", "numbers", numbers)
+        if found.min(initial=0) < 0 or found.max(initial=0) >= len(self):
+            raise IndexError(f"decode: numbers must be in 0..{len(self) - 1}, not {found.min()}..{found.max()}")
+        return "".join(self.characters[number] for number in found.tolist())
 
 
 class NextCharacter:
@@ -105,7 +109,8 @@ class NextCharacter:
         x, y (N, T) int64.
 
     Raises:
-        ValueError: a size below 1, or a text too short to give every row a character and what follows.
+        TypeError: numbers or sizes that are no integers. ValueError: a size below 1, or a text too short to give every
+            row a character and what follows.
 
     Example:
         >>> import numpy as np
@@ -119,6 +124,8 @@ class NextCharacter:
     generator = None  # nothing is left to chance
 
     def __init__(self, numbers: np.ndarray, batch_size: int, steps: int) -> None:
+        numbers = as_integers("NextCharacter", "numbers", numbers)
+        batch_size, steps = (as_int("NextCharacter", *size) for size in (("batch_size", batch_size), ("steps", steps)))
         if batch_size < 1 or steps < 1:
             raise ValueError(f"NextCharacter: expects sizes of at least 1, got batch_size={batch_size}, steps={steps}")
         length = (len(numbers) - 1) // batch_size
@@ -126,8 +133,8 @@ class NextCharacter:
             raise ValueError(
                 f"{len(numbers)} characters are too few: batches of {batch_size} need at least {batch_size + 1}"
             )
-        self.x = np.asarray(numbers, np.int64)[: batch_size * length].reshape(batch_size, length)
-        self.y = np.asarray(numbers, np.int64)[1 : batch_size * length + 1].reshape(batch_size, length)
+        self.x = numbers[: batch_size * length].reshape(batch_size, length)
+        self.y = numbers[1 : batch_size * length + 1].reshape(batch_size, length)
         self.steps = steps
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 
 from minidl import nn
-from minidl.axes import as_int
+from minidl.axes import as_int, as_integers
 from minidl.factories import made
 from minidl.mode import no_grad
 from minidl.models.generation import check_choice, draw, probabilities
 from minidl.models.speaker import CELLS
 from minidl.nn import functional as F
 from minidl.nn.linear import at_least
-from minidl.nn.utils.rnn import integers
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
@@ -103,7 +102,7 @@ class CharLM(nn.Module):
                 a temperature that is negative or not finite. IndexError: a number that stands for no character.
             FloatingPointError: the scores are NaN.
         """
-        prompt, length = integers("write", "prompt", prompt), as_int("write", "length", length)
+        prompt, length = as_integers("write", "prompt", prompt), as_int("write", "length", length)
         if not len(prompt) or length < 0:
             raise ValueError(f"write: expects a prompt and a length from 0 on, got {len(prompt)} characters, {length}")
         check_choice("write", temperature)

@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import nn
+from minidl.axes import as_integers
 from minidl.factories import made
 from minidl.nn.linear import at_least
-from minidl.nn.utils.rnn import integers
 from minidl.tensor import Tensor
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -65,7 +65,7 @@ class SpeakerNet(nn.Module):
         self.output = nn.Linear(2 * hidden_size, num_classes, dtype=dtype)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        lengths = made(integers("SpeakerNet", "lengths", lengths))
+        lengths = made(as_integers("SpeakerNet", "lengths", lengths))
         states, _ = self.rnn(x, lengths=lengths)  # (N, T, 2 H), zeros beyond each length
         mean = states.sum(1) / lengths.to(x.dtype).unsqueeze(1)  # (N, 2 H)
         return self.output(self.dropout(mean))

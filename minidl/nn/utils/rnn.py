@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.axes import as_bool, as_int
+from minidl.axes import as_bool, as_int, as_integers
 from minidl.factories import made
 from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply
@@ -216,14 +216,14 @@ def unpacked(name: str, sequence: Any) -> tuple[np.ndarray, np.ndarray | None]:
     data = sequence.data
     if not isinstance(data, Tensor):
         raise TypeError(f"{name}: the PackedSequence's data must be a Tensor, not {type(data).__name__}")
-    sizes = integers(name, "the PackedSequence's batch_sizes", sequence.batch_sizes)
+    sizes = as_integers(name, "the PackedSequence's batch_sizes", sequence.batch_sizes)
     if not sizes.size or sizes[-1] < 0 or (np.diff(sizes) > 0).any() or data.shape[:1] != (sizes.sum(),):
         raise ValueError(
             f"{name}: the PackedSequence's batch_sizes must be positive, never grow, and sum up to the rows of data, "
             f"but are {sizes.tolist()} for data of shape {data.shape}"
         )
     there, back = (
-        None if each is None else integers(name, f"the PackedSequence's {argument}", each)
+        None if each is None else as_integers(name, f"the PackedSequence's {argument}", each)
         for argument, each in (("sorted_indices", sequence[2]), ("unsorted_indices", sequence[3]))
     )
     for each in (there, back):
@@ -268,7 +268,7 @@ def padded_shape(name: str, argument: str, x: Any, batch_first: Any) -> tuple[in
 
 def as_lengths(name: str, lengths: Any, N: int, T: int, least: int = 1) -> np.ndarray:
     """As an array of N integers in least..T."""
-    array = integers(name, "lengths", lengths)
+    array = as_integers(name, "lengths", lengths)
     if N < least:
         raise ValueError(f"{name}: expected at least one sequence")
     if len(array) != N:
@@ -276,19 +276,6 @@ def as_lengths(name: str, lengths: Any, N: int, T: int, least: int = 1) -> np.nd
     if array.min(initial=T) < least or array.max(initial=least) > T:
         raise ValueError(f"{name}: lengths must be in {least}..{T}, got {array.tolist()}")
     return array
-
-
-def integers(name: str, argument: str, values: Any) -> np.ndarray:
-    """As a vector of int64."""
-    try:
-        array = values._array if isinstance(values, Tensor) else np.asarray(values)
-    except ValueError:  # rows of different lengths
-        raise ValueError(f"{name}: {argument} must have one dimension, not those of {values!r}") from None
-    if array.dtype.kind not in "iu" and not (isinstance(values, list | tuple) and not array.size):
-        raise TypeError(f"{name}: {argument} must be integers, not {array.dtype}: {values!r}")
-    if array.ndim != 1:
-        raise ValueError(f"{name}: {argument} must have one dimension, not shape {array.shape}")
-    return array.astype(np.int64)
 
 
 def as_padding(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
