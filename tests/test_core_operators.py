@@ -1,9 +1,10 @@
-"""Operators, reductions, shapes and indexing against NumPy (values) and against differences (gradients)."""
+"""Elementwise operators and products of matrices, against NumPy (values) and differences (gradients)."""
 
 import operator
 
 import numpy as np
 import pytest
+from beside_numpy import leaf, same
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ import minidl
 from minidl.ops.samples import distinct, normal, positive, signed
 from minidl.tensor import Tensor
 from minidl.testing import gradcheck
-from minidl.testing.strategies import arrays, broadcastable_shapes, dtypes, indices, shapes
+from minidl.testing.strategies import arrays, broadcastable_shapes, dtypes
 
 BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, np.maximum, np.minimum]
 COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
@@ -34,18 +35,6 @@ UNARY = {
     np.floor: distinct,
     np.ceil: distinct,
 }
-
-
-def same(got: Tensor, expected: np.ndarray) -> None:
-    """Equal values, shape and dtype."""
-    expected = np.asarray(expected)
-    assert got.shape == expected.shape
-    assert got.dtype == expected.dtype
-    np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12, atol=1e-14)
-
-
-def leaf(a: np.ndarray) -> Tensor:
-    return Tensor(a).requires_grad_()
 
 
 # Elementwise
@@ -138,222 +127,6 @@ def test_clamp(a, limits) -> None:
     gradcheck(lambda x: x.clamp(low, high), [leaf(a)])
     as_tensors = [None if n is None else minidl.full(a.shape, n, dtype=minidl.float64) for n in limits]
     same(leaf(a).clamp(*as_tensors), np.clip(a, low, high))
-
-
-# Reductions
-
-
-@st.composite
-def array_and_axes(draw, values=normal, min_side=1):
-    a = draw(arrays(shapes(1, 3, min_side, 3), values=values))
-    axes = draw(st.one_of(st.none(), st.integers(-a.ndim, a.ndim - 1), st.sets(st.integers(0, a.ndim - 1), min_size=1)))
-    return a, tuple(sorted(axes)) if isinstance(axes, set) else axes
-
-
-@pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin", "max", "min"])
-@given(data=st.data(), keep=st.booleans())
-def test_reductions(name, data, keep) -> None:
-    a, axes = data.draw(array_and_axes(values=distinct))
-    if name in ("max", "min"):  # along one dim only, and with it the indices
-        axes = axes if isinstance(axes, int) else -1
-        values, index = getattr(leaf(a), name)(axes, keepdim=keep)
-        same(index, getattr(np, f"arg{name}")(a, axis=axes, keepdims=keep))
-        same(getattr(leaf(a), f"arg{name}")(axes, keepdim=keep), index.numpy())
-        same(values, getattr(a, name)(axis=axes, keepdims=keep))
-        gradcheck(lambda x: getattr(x, name)(axes).values, [leaf(a)])
-        return
-    expected = getattr(np, name)(a, axis=axes, keepdims=keep)
-    same(getattr(leaf(a), name)(axes, keep), expected)
-    same(getattr(leaf(a), name)(axis=axes, keepdims=keep), expected)
-    gradcheck(lambda x: getattr(x, name)(axes, keep), [leaf(a)])
-
-
-@given(case=array_and_axes(), correction=st.sampled_from([0, 1]))
-def test_variance(case, correction) -> None:
-    a, axes = case
-    n = a.size if axes is None else np.prod([a.shape[i] for i in np.atleast_1d(axes)])
-    if n <= 1:
-        return
-    same(leaf(a).var(axes, correction=correction), a.var(axis=axes, ddof=correction))
-    same(leaf(a).std(axes, unbiased=bool(correction)), a.std(axis=axes, ddof=correction))
-    gradcheck(lambda x: x.var(axes, correction=correction), [leaf(a)])
-
-
-@given(case=array_and_axes(values=signed))
-def test_norms_products_and_running_sums(case) -> None:
-    a, axes = case
-    axis = axes if isinstance(axes, int) else 0
-    same(leaf(a).cumsum(axis), a.cumsum(axis))
-    same(leaf(a).prod(axis), a.prod(axis))
-    same(leaf(a).norm(dim=axis), np.linalg.norm(a, axis=axis))
-    same(leaf(a).logsumexp(axes), np.log(np.exp(a).sum(axes)))
-    same(leaf(a).softmax(axis), np.exp(a) / np.exp(a).sum(axis, keepdims=True))
-    for function in (Tensor.cumsum, Tensor.prod, Tensor.softmax, Tensor.log_softmax):
-        gradcheck(function, [leaf(a), axis])
-    gradcheck(lambda x: x.norm(dim=axis) + x.norm(3, dim=axis) + x.norm(1, axis), [leaf(a)])
-
-
-@given(case=array_and_axes(values=distinct), descending=st.booleans())
-def test_sort_and_topk(case, descending) -> None:
-    a, axes = case
-    axis = axes if isinstance(axes, int) else 0
-    order = np.argsort(-a if descending else a, axis=axis)
-    values, index = leaf(a).sort(axis, descending)
-    same(index, order)
-    same(values, np.take_along_axis(a, order, axis))
-    k = (a.shape[axis] + 1) // 2
-    values, index = leaf(a).topk(k, axis, largest=descending)
-    same(index, np.take(order, np.arange(k), axis))
-    gradcheck(lambda x: x.sort(axis, descending).values, [leaf(a)])
-    gradcheck(lambda x: x.topk(k, axis).values, [leaf(a)])
-
-
-def test_sort_is_stable_both_ways() -> None:
-    x = minidl.tensor([2.0, 1.0, 2.0, 1.0])
-    assert x.argsort().tolist() == [1, 3, 0, 2]
-    assert x.argsort(descending=True).tolist() == [0, 2, 1, 3]
-
-
-def test_reductions_of_nothing() -> None:
-    x = minidl.zeros(2, 0)
-    assert x.sum().item() == 0 and x.sum(1).tolist() == [0, 0] and x.prod().item() == 1
-    assert np.isnan(x.mean().item())
-    for name in ("max", "min", "amax", "argmax"):
-        with pytest.raises(ValueError, match=name):
-            getattr(x, name)()
-    assert x.all().item() is True and x.any().item() is False
-
-
-def test_integers_and_booleans_add_up() -> None:
-    assert minidl.tensor([True, True]).sum().item() == 2
-    assert minidl.tensor([100, 100], dtype=minidl.int8).sum().item() == 200
-    with pytest.raises(TypeError, match="mean"):
-        minidl.tensor([1, 2]).mean()
-
-
-# Shapes
-
-
-@given(a=arrays(shapes(0, 4)), data=st.data())
-def test_shapes(a, data) -> None:
-    order = data.draw(st.permutations(range(a.ndim)))
-    x = leaf(a)
-    same(x.permute(*order), a.transpose(order))
-    same(x.reshape(-1) if a.size else x.reshape(0), a.reshape(-1))
-    same(x.T, a.T)
-    same(x.flip(*range(a.ndim)), np.flip(a))
-    same(x.squeeze(), a.squeeze())
-    same(x.unsqueeze(-1), a[..., None])
-    same(x.repeat(*(2,) * a.ndim), np.tile(a, (2,) * a.ndim))
-    same(x.tile(2, 3), np.tile(a, (2, 3)))
-    if a.ndim:
-        axis, other = data.draw(st.integers(0, a.ndim - 1)), data.draw(st.integers(-a.ndim, -1))
-        shift = data.draw(st.integers(-5, 5))
-        same(x.roll(shift, axis), np.roll(a, shift, axis))
-        same(x.roll(shift), np.roll(a, shift))
-        same(x.movedim(axis, other), np.moveaxis(a, axis, other))
-        same(x.transpose(axis, other), a.swapaxes(axis, other))
-        for got, expected in zip(x.unbind(axis), np.moveaxis(a, axis, 0), strict=True):
-            same(got, expected)
-        for chunks in (1, 2, 3):
-            parts = x.chunk(chunks, axis)
-            assert len(parts) <= chunks
-            same(minidl.cat(parts, axis), a)
-        gradcheck(lambda x: [x.roll(shift, axis), x.flip(axis), x.movedim(axis, other), *x.unbind(axis)], [x])
-    gradcheck(lambda x: [x.permute(*order), x.tile(2, 3), x.reshape(a.size), x.expand(2, *a.shape)], [x])
-
-
-@given(data=st.data())
-def test_cat_and_stack(data) -> None:
-    shape = data.draw(shapes(1, 3))
-    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
-    parts = []
-    for n in data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=3)):
-        part = list(shape)
-        part[axis] = n
-        parts.append(data.draw(arrays(tuple(part))))
-    xs = [leaf(a) for a in parts]
-    same(minidl.cat(xs, axis), np.concatenate(parts, axis))
-    gradcheck(lambda *xs: minidl.cat(xs, axis), xs)
-    same(minidl.stack(xs[:1] * 2, axis), np.stack(parts[:1] * 2, axis))
-
-
-def test_views_share_memory_and_copies_do_not() -> None:
-    x = minidl.zeros(2, 3)
-    for view in (x[0], x.T, x.reshape(6), x.view(3, 2), x.expand(4, 2, 3), x[:, ::2], x.flip(0), x.detach()):
-        assert np.shares_memory(view.numpy(), x.numpy())
-    for copy in (x.clone(), x[[0, 1]], x.T.reshape(6), x.tile(1, 2), minidl.tensor(x), x.repeat(2, 1)):
-        assert not np.shares_memory(copy.numpy(), x.numpy())
-    with pytest.raises(RuntimeError, match="view"):
-        x.T.view(6)
-
-
-# Indexing
-
-
-@given(data=st.data())
-def test_getitem(data) -> None:
-    a = data.draw(arrays(shapes(0, 3)))
-    key = data.draw(indices(a.shape))
-    same(leaf(a)[key], a[key])
-    gradcheck(lambda x: x[key], [leaf(a)])
-
-
-@given(data=st.data())
-def test_setitem(data) -> None:
-    a = data.draw(arrays(shapes(0, 3)))
-    key = data.draw(indices(a.shape))
-    places = np.arange(a.size).reshape(a.shape)[key].ravel()
-    if len(set(places.tolist())) < places.size:  # which of two values wins is nobody's promise
-        return
-    values = np.random.default_rng(0).standard_normal(a[key].shape)
-    expected = np.array(a)
-    expected[key] = values
-
-    def assign(x: Tensor, v: Tensor) -> Tensor:
-        y = x.clone()
-        y[key] = v
-        return y
-
-    same(assign(leaf(a), leaf(values)), expected)
-    gradcheck(assign, [leaf(a), leaf(values)])
-
-
-def test_indices_may_be_tensors_lists_and_masks() -> None:
-    a = np.arange(12.0).reshape(3, 4)
-    x = leaf(a)
-    rows = minidl.tensor([2, 0])
-    same(x[rows], a[[2, 0]])
-    same(x[[2, 0]], a[[2, 0]])
-    same(x[[]], a[[]])
-    same(x[rows, rows], a[[2, 0], [2, 0]])
-    same(x[x > 3], a[a > 3])
-    same(x[minidl.tensor(1)], a[1])
-    same(x[..., None, -1], a[..., None, -1])
-    same(minidl.stack(list(x)), a)
-    index = np.array([1, 1])
-    y = x[index]
-    index[:] = 99  # the graph has its own copy
-    y.sum().backward()
-    assert x.grad[1].tolist() == [2.0] * 4 and x.grad[0].tolist() == [0.0] * 4
-
-
-@given(data=st.data(), axis=st.sampled_from([0, 1, -1]))
-def test_gather_and_scatter(data, axis) -> None:
-    a = data.draw(arrays((3, 4)))
-    shape = [2, 3]
-    shape[axis] = 5
-    index = np.random.default_rng(data.draw(st.integers(0, 9))).integers(0, a.shape[axis], shape)
-    src = data.draw(arrays(tuple(shape)))
-    part = a[:, :3] if axis == 0 else a[:2]
-    same(leaf(a).gather(axis, Tensor(index)), np.take_along_axis(part, index, axis))
-    expected = a.copy()
-    for place in np.ndindex(*shape):
-        target = list(place)
-        target[axis] = index[place]
-        expected[tuple(target)] += src[place]
-    same(leaf(a).scatter_add(axis, Tensor(index), leaf(src)), expected)
-    gradcheck(lambda x, s: [x.gather(axis, Tensor(index)), x.scatter_add(axis, Tensor(index), s)], [leaf(a), leaf(src)])
 
 
 # Products of matrices
