@@ -1,54 +1,26 @@
-"""The command: training, resuming, and what is said when something is wrong."""
+"""The command: training, and what is said when something is wrong."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from lenet_runs import EPOCHS, ROOT, interrupted_at, run_minidl, train, weights_of, with_a_whole_run
 
 import minidl
 from minidl.cli import main
-from minidl.data import load_digits, write_idx
+from minidl.data import write_idx
 from minidl.io import load
 from minidl.kernels.jit import KERNELS
 from minidl.models import LeNet
 
-ROOT = Path(minidl.__file__).parent.parent
-EPOCHS = 3
-os.environ["MINIDL_QUIET"] = "1"  # what kernels say when they are compiled is not what is tested here
-
-
-def run_minidl(*words, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "minidl", *map(str, words)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """100 digits as `small.npz`, and a finished run on them as `whole`."""
-    path = tmp_path_factory.mktemp("cli")
-    digits = load_digits()
-    chosen = np.flatnonzero(digits.y < 3)[:100]
-    np.savez(path / "small.npz", x=digits.x[chosen], y=digits.y[chosen])
-    assert train(path, path / "whole") == 0
-    return path
-
-
-def train(folder, out, *words):
-    data = str(folder / "small.npz")
-    return main(["train", "lenet", "--data", data, "--epochs", str(EPOCHS), "--out", str(out), *words])
-
-
-def weights_of(run):
-    return (run / "model.safetensors").read_bytes()
+    return with_a_whole_run(tmp_path_factory.mktemp("cli"))
 
 
 # What a run does
@@ -118,128 +90,6 @@ def test_without_matplotlib(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert train(folder, tmp_path / "run") == 0
     assert "matplotlib is not installed" in capsys.readouterr().out and not (tmp_path / "run" / "curve.png").exists()
-
-
-# Interruption and resumption
-
-
-def interrupted_at(folder, out, monkeypatch, target, name, call):
-    """Train, with Ctrl-C at the given call of a function; whether it was reached."""
-    real, calls = getattr(target, name), []
-
-    def interrupting(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == call:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(target, name, interrupting)
-        return train(folder, out) == 130
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "call"),
-    [
-        ("minidl.training.loop", "train_step", 1),
-        ("minidl.training.loop", "train_step", 2),
-        ("minidl.training.loop", "train_step", 5),
-        ("minidl.training.loop", "evaluate", 2),
-        ("minidl.training.loop", "save_checkpoint", 1),
-        ("minidl.training.loop", "save_checkpoint", 3),
-        ("minidl.cli.lenet", "fit", 1),
-        ("minidl.cli.job", "learning_curve", 1),
-        ("minidl.cli.job", "save_safetensors", 1),
-        ("os", "fsync", 4),
-        ("os", "replace", 4),
-        ("os", "replace", 6),
-    ],
-)
-def test_resumed_to_the_same_bits(folder, tmp_path, monkeypatch, capsys, module, name, call):
-    __import__(module)
-    run = tmp_path / "run"
-    assert interrupted_at(folder, run, monkeypatch, sys.modules[module], name, call)
-    assert f"minidl train: interrupted; to go on: minidl train lenet --resume {run}\n" == capsys.readouterr().err
-    assert not list(run.glob(".*"))
-    assert main(["train", "lenet", "--resume", str(run)]) == 0
-    assert weights_of(run) == weights_of(folder / "whole")
-    rows, whole = (json.loads((r / "history.json").read_text()) for r in (run, folder / "whole"))
-    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
-        {k: v for k, v in row.items() if k != "seconds"} for row in whole
-    ]
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupted_at_any_time(folder, tmp_path, capsys):
-    """An alarm that interrupts after a while that nobody chose, again and again, until the run is finished."""
-
-    def ring(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, ring)
-    rng = np.random.default_rng()
-    run, words, interruptions = tmp_path / "run", [], 0
-    try:
-        while True:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.005, 0.08) * (1 + interruptions / 3))
-            try:
-                code = train(folder, run, *words)
-            except KeyboardInterrupt:  # before or after main
-                code = 130
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if code != 130:
-                break
-            interruptions += 1
-            if (run / "config.json").exists():
-                words = ["--resume"]
-            elif run.exists():  # interrupted while the folder was being made
-                for file in run.iterdir():
-                    file.unlink()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert code == 0 or "is finished" in capsys.readouterr().err, interruptions
-    assert weights_of(run) == weights_of(folder / "whole")
-
-
-@pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_real_signals(folder, tmp_path, number, line):
-    run = tmp_path / "run"
-    words = ("train", "lenet", "--data", folder / "small.npz", "--epochs", 12, "--out")
-    process = run_minidl(*words, run)
-    for _ in range(line + 1):
-        process.stdout.readline()
-    time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, (out, err)
-    assert err == f"minidl train: interrupted; to go on: minidl train lenet --resume {run}\n"
-    assert main(["train", "lenet", "--resume", "--out", str(run), "--quiet"]) == 0
-    assert main([*map(str, words), str(tmp_path / "other"), "--quiet"]) == 0
-    assert weights_of(run) == weights_of(tmp_path / "other")
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interruption_that_python_drops_comes_again(folder, tmp_path, monkeypatch):
-    """As happens when a signal arrives while a destructor runs."""
-    loop = sys.modules["minidl.training.loop"]
-    real, steps = loop.train_step, []
-
-    class Dropping:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            for _ in range(1000):  # the handler runs between two bytecodes
-                pass
-
-    def step(*args):
-        steps.append(1)
-        if len(steps) == 4:
-            Dropping()
-        return real(*args)
-
-    monkeypatch.setattr(loop, "train_step", step)
-    assert train(folder, tmp_path / "run") == 128 + signal.SIGTERM
-    assert len(steps) == 4
 
 
 # What can be wrong

@@ -130,3 +130,8 @@ def test_numba_has_one_door(path: Path) -> None:
 def test_no_file_holds_two_ideas(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= 400, f"{name_of(path)} has {lines} lines"
+
+
+def test_nor_does_a_file_of_tests() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in Path(__file__).parent.rglob("*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
