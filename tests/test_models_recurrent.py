@@ -92,6 +92,9 @@ def test_write():
     for bad in (([1.5], 5), ("abc", 5), (None, 5), ([True], 5), (prompt, 1.5), (prompt, "3")):
         with pytest.raises(TypeError, match=r"write: (prompt|length) must be"):
             model.write(*bad)
+    model.dropout.eval()  # and stays so, though the rest is in training
+    model.write(prompt, 1)
+    assert model.training and model.rnn.training and not model.dropout.training
     with pytest.raises(ValueError, match="write: prompt must have one dimension"):
         model.write([[1], [1, 2]], 5)
 

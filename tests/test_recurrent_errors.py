@@ -90,6 +90,10 @@ def test_cells(kind):
             call()
 
 
+def test_a_layer_says_its_dropout_as_pytorch_does():
+    assert repr(nn.LSTM(2, 5, 2, dropout=1)) == "LSTM(2, 5, num_layers=2, dropout=1.0)"
+
+
 def test_a_cell_says_its_nonlinearity():
     assert repr(nn.RNNCell(2, 5, nonlinearity="relu")) == "RNNCell(2, 5, nonlinearity=relu)"
     assert repr(nn.RNNCell(2, 5, bias=False)) == "RNNCell(2, 5, bias=False)"

@@ -121,6 +121,10 @@ def test_evaluate_puts_the_mode_back_and_records_no_graph():
     with pytest.raises(ZeroDivisionError):
         evaluate(model, loader, lambda output, target: 1 / 0)
     assert model.training
+    part = next(module for module in model.modules() if module is not model)
+    part.eval()
+    evaluate(model, loader)
+    assert model.training and not part.training, "what was frozen stays frozen"
 
 
 def test_accuracy():

@@ -26,6 +26,7 @@ from minidl.models.generation import check_choice, draw, probabilities
 from minidl.models.speaker import CELLS
 from minidl.nn import functional as F
 from minidl.nn.linear import at_least
+from minidl.nn.module import evaluating
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
 
@@ -106,15 +107,11 @@ class CharLM(nn.Module):
         if not len(prompt) or length < 0:
             raise ValueError(f"write: expects a prompt and a length from 0 on, got {len(prompt)} characters, {length}")
         check_choice("write", temperature)
-        chance, training, written = stream(generator), self.training, []
-        self.eval()
-        try:
-            with no_grad():
-                x, state = prompt, None
-                for _ in range(length):
-                    logits, state = self(made(x[None]), state)
-                    x = draw(probabilities(logits._array[:, -1], temperature), chance)
-                    written.append(x[0])
-        finally:
-            self.train(training)
+        chance, written = stream(generator), []
+        with evaluating(self), no_grad():
+            x, state = prompt, None
+            for _ in range(length):
+                logits, state = self(made(x[None]), state)
+                x = draw(probabilities(logits._array[:, -1], temperature), chance)
+                written.append(x[0])
         return np.array(written, np.int64)

@@ -34,6 +34,7 @@ from minidl.models.inputs import check_ids
 from minidl.models.pretrained import Config, Pretrained, initialise
 from minidl.nn import functional as F
 from minidl.nn.attention import attention_weights, joined
+from minidl.nn.module import evaluating
 from minidl.ops.shapes import cat
 from minidl.random import Generator, stream
 from minidl.tensor import Tensor
@@ -333,13 +334,9 @@ class GPT2LMHeadModel(Pretrained):
         T, most = ids.shape[1], self.config.n_positions
         if not T or T + max_new_tokens > most:
             raise ValueError(f"generate: {T} words and {max_new_tokens} new ones, but positions are for 1 to {most}")
-        choice, rng, training = (temperature, top_k, top_p), stream(generator), self.training
-        self.eval()
-        try:
-            with no_grad():
-                return self._write(ids.detach().to(int64), max_new_tokens, choice, rng, use_cache, eos_token_id)
-        finally:
-            self.train(training)
+        choice, rng = (temperature, top_k, top_p), stream(generator)
+        with evaluating(self), no_grad():
+            return self._write(ids.detach().to(int64), max_new_tokens, choice, rng, use_cache, eos_token_id)
 
     def _write(
         self, ids: Tensor, count: int, choice: tuple[Any, ...], rng: np.random.Generator, cached: bool, eos: int | None

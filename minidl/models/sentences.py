@@ -21,6 +21,7 @@ from minidl.models.bert import BertModel
 from minidl.models.distilbert import DistilBertModel
 from minidl.models.pretrained import read_config
 from minidl.models.roberta import RobertaModel
+from minidl.nn.module import evaluating
 from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 from minidl.text import BertTokenizer
@@ -143,16 +144,12 @@ class SentenceEncoder(nn.Module):
             return self.encode([texts], batch_size)[0]
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"] if texts else []
         vectors = np.empty((len(rows), self.model.config.hidden_size), self.model.embeddings.LayerNorm.weight.dtype)
-        order, training = np.argsort([-len(row) for row in rows], kind="stable"), self.training
-        self.eval()
-        try:
-            with no_grad():
-                for start in range(0, len(rows), batch_size):
-                    batch = order[start : start + batch_size]
-                    ids, mask = padded([rows[i] for i in batch], self.model.config.pad_token_id or 0)
-                    vectors[batch] = self(ids, mask)._array
-        finally:
-            self.train(training)
+        order = np.argsort([-len(row) for row in rows], kind="stable")
+        with evaluating(self), no_grad():
+            for start in range(0, len(rows), batch_size):
+                batch = order[start : start + batch_size]
+                ids, mask = padded([rows[i] for i in batch], self.model.config.pad_token_id or 0)
+                vectors[batch] = self(ids, mask)._array
         return vectors
 
 

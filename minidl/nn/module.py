@@ -6,6 +6,7 @@ the paths of attribute names that lead to a Tensor: `c1.weight`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -372,3 +373,15 @@ def zero_grad(tensor: Tensor, set_to_none: bool) -> None:
         tensor.grad = None
     elif tensor.grad is not None:
         tensor.grad = tensor.grad.detach().zero_()
+
+
+@contextlib.contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Inside, a model is in evaluation mode; afterwards each of its modules is in the mode that it was in."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode

@@ -57,7 +57,7 @@ class RNNBase(Module):
         self.bias = as_bool(name, "bias", bias)
         self.batch_first = as_bool(name, "batch_first", batch_first)
         self.bidirectional = as_bool(name, "bidirectional", bidirectional)
-        self.dropout = probability(name, dropout, "dropout")
+        self.dropout = float(probability(name, dropout, "dropout"))
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout acts between layers, and there is only one", stacklevel=3)
         width, directions = self.proj_size or self.hidden_size, 1 + self.bidirectional

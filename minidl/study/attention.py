@@ -10,6 +10,7 @@ import numpy as np
 from minidl import nn
 from minidl.mode import no_grad
 from minidl.nn.hooks import RemovableHandle
+from minidl.nn.module import evaluating
 from minidl.tensor import Tensor
 
 
@@ -37,20 +38,17 @@ def attention_maps(model: nn.Module, *inputs: Any, **options: Any) -> dict[str, 
     """
     found: dict[str, np.ndarray] = {}
     handles: list[RemovableHandle] = []
-    training = [(module, module.training) for module in model.modules()]
     try:
         for path, module in innermost(model):
             handles.append(module.register_forward_pre_hook(asks_for_weights, with_kwargs=True))
             handles.append(module.register_forward_hook(keeps_weights(found, path)))
         if not handles:
             raise ValueError(f"attention_maps: {type(model).__name__} has no module with need_weights")
-        with no_grad():
-            model.eval()(*inputs, **options)
+        with evaluating(model), no_grad():
+            model(*inputs, **options)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in training:
-            module.training = mode
     return found
 
 

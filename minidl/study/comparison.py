@@ -12,6 +12,7 @@ from minidl import nn
 from minidl.io import load
 from minidl.mode import no_grad
 from minidl.nn.hooks import RemovableHandle
+from minidl.nn.module import evaluating
 from minidl.tensor import Tensor
 
 
@@ -64,13 +65,11 @@ def parity(
     unknown = [name for name in activations if name not in modules]
     if unknown:
         raise KeyError(f"parity: {type(model).__name__} has no module {', '.join(map(repr, unknown))}")
-    training = [(module, module.training) for module in modules.values()]
     handles: list[RemovableHandle] = []
     try:
         for name in activations:
             handles.append(modules[name].register_forward_hook(keeps_output(seen, name)))
-        with no_grad():
-            model.eval()
+        with evaluating(model), no_grad():
             if isinstance(inputs, Mapping):
                 model(**inputs)
             else:
@@ -78,8 +77,6 @@ def parity(
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in training:
-            module.training = mode
     lost = [name for name in activations if name not in seen]
     if lost:
         raise KeyError(f"parity: these were not called, or returned no Tensor: {', '.join(map(repr, lost))}")

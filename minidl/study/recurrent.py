@@ -15,6 +15,7 @@ import numpy as np
 from minidl.autograd import grad
 from minidl.mode import enable_grad, mode, no_grad
 from minidl.nn import Module
+from minidl.nn.module import evaluating
 from minidl.nn.recurrent import LSTM, RNN, RNNBase
 from minidl.nn.utils.rnn import PackedSequence, unpacked
 from minidl.ops.activation import relu
@@ -55,14 +56,9 @@ def gates(model: Module, x: Any, lengths: Any = None) -> dict[str, np.ndarray]:
         >>> float(seen["forget_l0"][1, 1].min()) > 0, seen["forget_l0"][1, 2]
         (True, array([nan, nan, nan, nan], dtype=float32))
     """
-    training = [(module, module.training) for module in modules("gates", model)]
-    model.eval()
-    try:
-        with no_grad(), recorded("gates", model) as records:
-            call(model, x, lengths)
-    finally:
-        for module, mode in training:
-            module.training = mode
+    check_model("gates", model)
+    with evaluating(model), no_grad(), recorded("gates", model) as records:
+        call(model, x, lengths)
     return {
         f"{prefix}{gate}{suffix}": record.spread([step[gate] for step in steps])
         for prefix, record in called("gates", records)
@@ -133,7 +129,7 @@ def gradient_norms(model: Module, x: Any, loss: Callable[[Any], Tensor], lengths
         >>> float(nn.utils.clip_grad_norm_(wild.parameters(), 1.0)) < 1.001
         True
     """
-    modules("gradient_norms", model)
+    check_model("gradient_norms", model)
     if not callable(loss):
         raise TypeError(f"gradient_norms: loss must be a function of what the model returns, not {loss!r}")
     with enable_grad(), recorded("gradient_norms", model) as records:
@@ -159,14 +155,12 @@ def call(model: Module, x: Any, lengths: Any) -> Any:
     return model(x) if lengths is None else model(x, lengths=lengths)
 
 
-def modules(name: str, model: Any) -> list[Module]:
-    """All of the model's, itself included; there must be recurrent layers among them."""
+def check_model(name: str, model: Any) -> None:
+    """TypeError unless it is a Module, ValueError unless there are recurrent layers in it."""
     if not isinstance(model, Module):
         raise TypeError(f"{name}: model must be a Module, not {type(model).__name__}")
-    found = list(model.modules())
-    if not any(isinstance(module, RNNBase) for module in found):
+    if not any(isinstance(module, RNNBase) for module in model.modules()):
         raise ValueError(f"{name}: {type(model).__name__} contains no nn.LSTM, nn.GRU or nn.RNN")
-    return found
 
 
 class Record:

@@ -10,6 +10,7 @@ import numpy as np
 from minidl.mode import no_grad
 from minidl.nn import Module
 from minidl.nn import functional as F
+from minidl.nn.module import evaluating
 from minidl.tensor import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -91,16 +92,11 @@ def evaluate(
     Raises:
         ValueError: the loader gives nothing.
     """
-    training, run = model.training, Carrying(model) if stateful else model
-    model.eval()
-    try:
-        average = Average()
-        with no_grad():
-            for *inputs, y in loader:
-                output = run(*inputs)
-                average.add(y.numel(), loss=loss(output, y).item(), accuracy=metric(output, y))
-    finally:
-        model.train(training)
+    run, average = Carrying(model) if stateful else model, Average()
+    with evaluating(model), no_grad():
+        for *inputs, y in loader:
+            output = run(*inputs)
+            average.add(y.numel(), loss=loss(output, y).item(), accuracy=metric(output, y))
     if not average.count:
         raise ValueError("evaluate: the loader gives no samples")
     return average.means()
