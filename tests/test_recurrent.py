@@ -140,6 +140,37 @@ def test_the_textbooks_one_matrix_is_the_checkpoints_two():
 
 
 @pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_hot_rows_are_multiplied_as_others_are(kind, bias):
+    """Rows with a single 1 look up columns of weight_ih; twice such rows half of it are a product, as any others."""
+    rng = np.random.default_rng(3)
+    results = []
+    layer = LAYERS[kind](50, 64, bias=bias, dtype=minidl.float64)
+    x, g = np.eye(50)[rng.integers(0, 50, (40, 9))], None
+    for factor in (1, 2):
+        layer.zero_grad()
+        with minidl.no_grad():
+            layer.weight_ih_l0 /= factor
+        input = minidl.tensor(x * factor, requires_grad=True)
+        output, _ = layer(input)
+        g = random(rng, *output.shape) if g is None else g
+        output.backward(g)
+        results.append(
+            (output.detach(), input.grad * factor, layer.weight_ih_l0.grad / factor, layer.weight_hh_l0.grad)
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-11, atol=1e-12)
+
+
+def test_weights_that_are_not_finite_show_in_every_row():
+    layer = nn.RNN(3, 2)
+    with minidl.no_grad():
+        layer.weight_ih_l0[0, 2] = np.inf
+    output, _ = layer(minidl.tensor(np.eye(3, dtype=np.float32)[[[0, 1]]]))
+    assert output.isnan()[..., 0].all() and not output.isnan()[..., 1].any()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("lengths", [None, [40] * 5 + list(range(28, 0, -1)), [40, 30, 7]])
 def test_any_number_of_threads_gives_the_same_bits(kind, lengths):
     """Whoever shares a thread, and so a tile, with a sequence."""

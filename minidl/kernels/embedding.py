@@ -1,4 +1,4 @@
-"""The gradient of a table whose rows were looked up: every row gets the sum of what its copies got."""
+"""Rows of a table that are looked up; and its gradient: every row gets the sum of what its copies got."""
 
 from __future__ import annotations
 
@@ -8,10 +8,35 @@ import numpy as np
 
 from minidl.kernels.jit import contiguous, kernel
 
+LARGE = 2**16  # values from which on threads are worth it
 VALUES = 8192  # rows of the table with so many values together are one task, about
 
 
-def add_rows(g: np.ndarray, ids: np.ndarray, rows: int, skip: int, by_frequency: bool) -> np.ndarray:
+def take_rows(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(M, D): rows ids (M,) of the table."""
+    values = len(ids) * table.shape[1]
+    if values < LARGE or table.dtype.char not in "fd" or (table.size > values and not table.flags.carray):
+        return table.take(ids, axis=0)
+    rows = np.empty((len(ids), table.shape[1]), table.dtype)
+    block = max(1, VALUES // table.shape[1])
+    take_rows_task(-(-len(ids) // block), contiguous(table), ids, rows, block, work=rows.size // 5)
+    return rows
+
+
+def take_example(dtype: np.dtype) -> tuple[Any, ...]:
+    return 1, np.ones((1, 2), dtype), np.zeros(1, np.int64), np.ones((1, 2), dtype), 1
+
+
+@kernel(example=take_example)
+def take_rows_task(task, table, ids, rows, block):  # type: ignore[no-untyped-def]
+    """A block of them."""
+    for i in range(task * block, min((task + 1) * block, ids.size)):
+        row, to = table[ids[i]], rows[i]
+        for d in range(row.size):
+            to[d] = row[d]
+
+
+def add_rows(g: np.ndarray, ids: np.ndarray, rows: int, skip: int = -1, by_frequency: bool = False) -> np.ndarray:
     """(rows, D): row r is the sum, or with `by_frequency` the mean, of g (M, D) over the places with ids[m] = r.
 
     Places of one id are brought together by sorting, and each row is summed by one thread in the order of the places,
@@ -26,6 +51,17 @@ def add_rows(g: np.ndarray, ids: np.ndarray, rows: int, skip: int, by_frequency:
         tasks, g = -(-first.size // block), contiguous(g)
         add_rows_task(tasks, g, ids, order, starts, table, skip, by_frequency, block, work=g.size // 4)
     return table
+
+
+def one_hot_ids(x: np.ndarray) -> np.ndarray | None:
+    """Where rows that have a single 1, and else 0, have it: times a matrix, they look up its rows. Else None."""
+    if x.ndim != 2 or not x.size or not is_one_hot(x[:1]) or not is_one_hot(x):  # most have no such row at all
+        return None
+    return x.argmax(1)
+
+
+def is_one_hot(x: np.ndarray) -> bool:
+    return np.count_nonzero(x) == len(x) and bool((x.max(1) == 1).all())
 
 
 def example(dtype: np.dtype) -> tuple[Any, ...]:

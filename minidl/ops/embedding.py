@@ -9,7 +9,7 @@ import numpy as np
 from minidl.axes import as_int
 from minidl.dtypes import int64, require_float
 from minidl.function import Function
-from minidl.kernels.embedding import add_rows
+from minidl.kernels.embedding import add_rows, take_rows
 from minidl.ops.samples import calls, normal
 from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
@@ -36,7 +36,7 @@ class Embedding(Function):
     definition = staticmethod(embedding_definition)
 
     def forward(self, weight: np.ndarray) -> np.ndarray:
-        return weight[self.ids]
+        return take_rows(weight, self.ids.reshape(-1)).reshape(*self.ids.shape, weight.shape[1])
 
     def backward(self, g: np.ndarray) -> np.ndarray:
         rows, width = self.inputs[0].shape

@@ -19,6 +19,7 @@ from minidl.kernels import recurrent as kernels
 from minidl.kernels.cells import GATES, RELU, TANH
 from minidl.kernels.cells import GRU as GRU_CELL
 from minidl.kernels.cells import LSTM as LSTM_CELL
+from minidl.kernels.embedding import add_rows, one_hot_ids, take_rows
 from minidl.kernels.gemm import matmul
 from minidl.ops.cells import gru_definition, lstm_definition, rnn_relu_definition, rnn_tanh_definition
 from minidl.ops.table import Sample, operation, require_tensor, run
@@ -54,6 +55,9 @@ class Recurrent(Function):
 
     The state before the first step gets what the first step sends back; the states after the last step get, from
     outside, gradients of their own, with which dh begins.
+
+    If every x_t is a vector with a single 1, as characters are, W_ih x_t is a column of W_ih. So it is looked up, and
+    that column of dW_ih gets the sum of its da_t.
     """
 
     kind: int
@@ -71,7 +75,11 @@ class Recurrent(Function):
             bias = b_ih + b_hh
         b_hn = np.zeros(len(w_hh) // GATES[self.kind], x.dtype) if b_hn is None else b_hn
         sizes, _, last = places(self.sizes, self.reverse)
-        self.gates = matmul(x, w_ih.T, bias)
+        self.ids = one_hot_ids(x) if np.isfinite(w_ih).all() else None  # 0 · ∞ is NaN in every row
+        if self.ids is None:
+            self.gates = matmul(x, w_ih.T, bias)
+        else:
+            self.gates = take_rows(w_ih.T if bias is None else w_ih.T + bias, self.ids)
         self.kept = kernels.forward(self.kind, self.gates, states, w_hh, w_hr, b_hn, sizes, self.reverse)
         N = len(last)
         return (self.kept[0][N:].copy(), *[kept[last] for kept, _ in zip(self.kept, states, strict=False)])
@@ -85,7 +93,9 @@ class Recurrent(Function):
         needs_x, needs_ih, needs_hh = self.needs[0], *self.needs[1 + self.states :][:2]
         gx = matmul(da, w_ih) if needs_x else None
         h = rows_at(self.kept[0], before) if needs_hh else None  # h_{t-1}
-        gw_ih = matmul(da.T, x) if needs_ih else None
+        gw_ih = None
+        if needs_ih:
+            gw_ih = matmul(da.T, x) if self.ids is None else add_rows(da, self.ids, x.shape[1]).T
         gw_hh = matmul(da_hidden.T, h) if needs_hh else None
         gw_hr = matmul(dh.T, self.kept[2]) if w_hr.size else None  # forward did h = W_hr m
         return (gx, *gstates, gw_ih, gw_hh, *gbiases, gw_hr)[: len(self.inputs)]
@@ -255,6 +265,9 @@ def samples(gates: int, states: int, projected: bool = False) -> Callable[[np.ra
             more = {} if sizes is None else {"batch_sizes": sizes}
             more |= {"weight_hr": rng.standard_normal((P, H))} if P else {}
             yield Sample(x, *first, *weights, *biases, **more, **options)
+        x = np.eye(3)[rng.integers(0, 3, (4, 2))]  # one-hot rows, which look up columns of W_ih
+        shapes = [(2, 3)] * states + [(gates * 3, 3)] * 2 + [(gates * 3,)] * 2
+        yield Sample(x, *(rng.standard_normal(shape) for shape in shapes))
 
     return draw
 

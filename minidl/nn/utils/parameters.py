@@ -23,13 +23,14 @@ def with_gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Ten
 
 def vector_norm(x: np.ndarray, order: float) -> np.floating:
     """(Σ |x|^order)^(1/order); for an infinite order the largest |x|."""
+    if order == 2:
+        x = x.reshape(-1)
+        return np.sqrt(x @ x)
     x = np.abs(x)
     if math.isinf(order):
         if not x.size:
             return x.dtype.type(0)
         return x.max() if order > 0 else x.min()
-    if order == 2:
-        return np.sqrt(np.square(x).sum())
     return (x**order).sum() ** (1 / order)
 
 
@@ -77,7 +78,8 @@ def clip_grad_norm_(
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}, so they cannot be clipped")
     factor = np.minimum(max_norm / (total + 1e-6), 1)
     for p in found:
-        p.grad._array[...] *= factor.astype(p.grad.dtype)
+        gradient = p.grad._array
+        np.multiply(gradient, factor.astype(gradient.dtype), out=gradient)
         p.grad._touch()
     return from_result(np.asarray(total), None, Version())
 
