@@ -4,7 +4,9 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
+import zlib
 from collections import OrderedDict
 
 import numpy as np
@@ -196,6 +198,84 @@ def test_few_bytes_that_mean_much_are_refused(tmp_path, write, described):
         load(write(tmp_path / "a.pt", described(), {"0": VALUES.tobytes()}))
 
 
+def named(module, name):
+    return b"c" + module.encode() + b"\n" + name.encode() + b"\n"
+
+
+def repeated(shared, function, call, count):
+    """A list of `count` calls of a function, all with the same argument: memo entries 0 and 1."""
+    return b"\x80\x03](" + shared + b"q\x000" + named(*function) + b"q\x010" + call * count + b"e."
+
+
+NUMBERS = b"](" + b"".join(b"J" + struct.pack("<i", i) for i in range(1000)) + b"e"
+TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+ARRAY = b"h\x01)R(K\x01J@B\x0f\x00\x85" + named("numpy", "dtype") + b"U\x02u1\x85R\x89h\x00tb"
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        repeated(NUMBERS, ("torch", "Size"), b"h\x01h\x00\x85R", 50_000),
+        repeated(NUMBERS, ("builtins", "set"), b"h\x01h\x00\x85R", 50_000),
+        repeated(TEXT, ("torch", "device"), b"h\x01h\x00\x85R", 500),
+        repeated(TEXT, ("_codecs", "encode"), b"h\x01h\x00U\x06latin1\x86R", 500),
+        repeated(b"B" + TEXT[1:], ("numpy", "ndarray"), ARRAY, 500),
+        b"\x80\x02](" + b"]" * 900_000 + b"e.",
+        b"\x80\x05\x96" + struct.pack("<Q", 1 << 30) + b"x.",
+    ],
+    ids=["sizes", "sets", "devices", "bytes", "arrays", "lists", "bytearray"],
+)
+def test_few_bytes_that_make_much_are_refused(tmp_path, pickled):
+    """Most would take gigabytes."""
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"a\.pt.*(means very much|broken pickle)"):
+            load(tmp_path / "a.pt")
+        assert tracemalloc.get_traced_memory()[1] < 150 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def overlapping(path, names, content, first, wrapped=bytes):
+    """An archive of the members `first`, and of stored ones each of which contains all that follow it."""
+    records = []
+    for name in reversed(names):
+        content = wrapped(content)
+        raw, sizes = name.encode(), struct.pack("<III", zlib.crc32(content), len(content), len(content))
+        local = b"PK\3\4" + struct.pack("<HHHHH", 20, 0, 0, 0, 0x21) + sizes + struct.pack("<HH", len(raw), 0) + raw
+        content = local + content
+        records.append((raw, sizes, len(content)))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in first.items():
+            archive.writestr(name, data)
+        start = archive.start_dir
+    whole = path.read_bytes()[:start] + content
+    directory = path.read_bytes()[start:-22]
+    for raw, sizes, distance in records:
+        directory += b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, 0, 0, 0x21) + sizes
+        directory += struct.pack("<HHHHHII", len(raw), 0, 0, 0, 0, 0, len(whole) - distance) + raw
+    count = len(records) + len(first)
+    path.write_bytes(
+        whole + directory + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(whole), 0)
+    )
+    return path
+
+
+def test_members_that_lie_over_each_other_are_refused(tmp_path):
+    """20 KB of values, read thirty times over; the zipfile of some versions of Python reads it."""
+    names, payload = [f"a/data/{i:03}" for i in range(30)], bytes(4 * 5000)
+    counts = [5000 + 10 * (29 - i) for i in range(30)]  # a header is 30 bytes and a name of 10
+    saved = [tensor(key=f"{i:03}", count=count, size=(1,), stride=(1,)) for i, count in enumerate(counts)]
+    path = overlapping(tmp_path / "a.pt", names, payload, {"a/data.pkl": pickled(saved)})
+    with pytest.raises(ValueError, match=r"longer than the file|[Oo]verlap"):
+        load(path)
+    saved = pickled([tensor(key="000", count=5000)])
+    path = overlapping(tmp_path / "b.pt", names[:1], payload, {"a/data.pkl": saved})  # is right but for that
+    assert load(path)[0].shape == (2, 3)
+
+
 def test_attributes_are_set_on_state_dicts_only(tmp_path):
     state = pickled(OrderedDict(w=1))
     attribute = pickle.EMPTY_DICT + pickle.BINUNICODE + struct.pack("<I", 5) + b"items" + pickle.NONE + pickle.SETITEM
@@ -225,10 +305,11 @@ def test_other_files_are_refused(tmp_path):
 
 
 @settings(max_examples=150)
-@given(st.booleans(), st.data())
-def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, data):
+@given(st.booleans(), st.booleans(), st.data())
+def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, records, data):
     path = tmp_path_factory.mktemp("broken") / "a.pt"
-    (chained if old else zipped)(path, OrderedDict(w=tensor()), {"0": VALUES.tobytes()})
+    saved = OrderedDict(w=tensor(), a=Call(Global("collections", "Counter"), {"b": {1}}), c=Call(Global("m", "C"), 1))
+    (chained if old else zipped)(path, saved, {"0": VALUES.tobytes()})
     content = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         del content[data.draw(st.integers(0, len(content) - 1)) :]
@@ -237,7 +318,7 @@ def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, data
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        load(path)
+        load_torch(path, records=records)
     except ValueError as error:
         assert "a.pt" in str(error)
 
@@ -308,6 +389,9 @@ def test_other_arrays_of_numpy_are_refused(tmp_path, saved):
 
 
 def test_numpy_by_hand(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:  # made, but never given values
+        archive.writestr("a/data.pkl", b"\x80\x02" + named("numpy", "ndarray") + b")\x81.")
+    assert load(tmp_path / "a.pt").shape == (0,)
     kind = Call(Global("numpy", "dtype"), "f4", False, True)
     scalar = Call(Global("numpy._core.multiarray", "scalar"), kind, np.float32(2.5).tobytes())
     assert load(zipped(tmp_path / "a.pt", {"a": scalar}, {}))["a"] == 2.5
@@ -315,7 +399,7 @@ def test_numpy_by_hand(tmp_path):
         bad = Call(Global("numpy._core.multiarray", "scalar"), kind, content)
         with pytest.raises(ValueError, match=r"a\.pt"):
             load(zipped(tmp_path / "a.pt", {"a": bad}, {}))
-    for shape in ((-1,), (2**60,), [1], (1.0,)):
+    for shape in ((-1,), (2**60,), [1], (1.0,), (1,) * 33):
         built = Built(Call(Global("numpy.core.multiarray", "_reconstruct"), 0), (1, shape, kind, False, bytes(4)))
         with pytest.raises(ValueError, match=r"a\.pt"):
             load(zipped(tmp_path / "a.pt", {"a": built}, {}))

@@ -1,6 +1,7 @@
 """Reading and writing files: weights and other named arrays."""
 
 from minidl.io.atomic import write_atomically
+from minidl.io.records import Record, tensors_of
 from minidl.io.torch_file import load_torch
 from minidl.io.weights import (
     load,
@@ -13,6 +14,7 @@ from minidl.io.weights import (
 )
 
 __all__ = [
+    "Record",
     "load",
     "load_npz",
     "load_safetensors",
@@ -21,5 +23,6 @@ __all__ = [
     "save",
     "save_npz",
     "save_safetensors",
+    "tensors_of",
     "write_atomically",
 ]

@@ -9,19 +9,23 @@ its number of values in 8 bytes and the values.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import reprlib
 import zipfile
 import zlib
 from collections.abc import Callable
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minidl.data.limits import file_length
 from minidl.factories import made
-from minidl.io.unpickler import DTYPES, Named, NumpyArray, StorageRef, StorageType, TensorRef, unpickle
+from minidl.io.records import Named, Record, Unknown
+from minidl.io.standins import DTYPES, NumpyArray, NumpyType, Refused, StorageRef, StorageType, TensorRef
+from minidl.io.unpickler import TOLD, unpickle
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 REPEATED = 1 << 24
@@ -29,67 +33,104 @@ REPEATED = 1 << 24
 VIEWS = 16
 """So many tensors may share a storage, on average."""
 
+OTHERS = {
+    b"HDF\r\n": "an HDF5 file, perhaps Keras's weights, not PyTorch's",
+    b"version https://": "a pointer of Git LFS: the file itself is still to be fetched",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b'\0\0{"': "a safetensors file (see load_safetensors)",
+    b"\x1f\x8b": "compressed by gzip",
+}
+"""What else is given such names, by bytes near its beginning."""
+PLAIN = (bool, int, float, complex, str, bytes, bytearray, set, frozenset)
+
 Bytes = Callable[[StorageRef], bytes]
 
 
-def load_torch(path: str | os.PathLike) -> Any:
+def load_torch(path: str | os.PathLike, *, records: bool = False) -> Any:
     """Read what `torch.save` wrote: tensors, and dicts, lists, tuples and plain values that hold them.
 
-    A state dict comes back as a dict of Tensors; NumPy's arrays are Tensors too, its numbers plain ones. Half precision
-    becomes float32. Nothing of the file is executed.
+    A state dict comes back as a dict of Tensors; NumPy's arrays are Tensors too, its numbers plain ones, the arguments
+    of a program (argparse.Namespace) a SimpleNamespace, paths their texts. Half precision becomes float32. Nothing of
+    the file is executed.
+
+    Args:
+        records: whether to tell, in Records, what the file says of objects of other classes, instead of refusing them:
+            whole models, TorchScript programs. `tensors_of` finds the weights in these. They are told of, not made.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not such a file, truncated or corrupt; or it holds something else than tensors and plain values
             (whole models, functions), which is refused by name.
     """
-    file_length(path)
+    length = file_length(path)
     try:
         with open(path, "rb") as file:
-            archive = file.read(4) == b"PK\x03\x04"
+            start = file.read(16)
             file.seek(0)
-            return from_zip(file) if archive else from_pickles(file)
+            read = from_zip if start.startswith(b"PK\x03\x04") else from_pickles
+            return read(file, length, records)
     except RecursionError:
         raise ValueError(f"{path}: its contents are nested too deeply") from None
+    except Refused as error:
+        raise ValueError(f"{path}: {error}") from None
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{path}: corrupt: it says that a member begins before the file does") from None
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a file of PyTorch's, or a truncated or corrupt one: {error}") from None
+        other = next((kind for begin, kind in OTHERS.items() if begin in start), None)
+        corrupt = f"not a file of PyTorch's, or a truncated or corrupt one: {error}"
+        raise ValueError(f"{path}: {f'it is {other}' if other else corrupt}") from None
 
 
-def from_zip(file: Any) -> Any:
-    """The newer format."""
+def from_zip(file: Any, length: int, records: bool) -> Any:
+    """The newer format; TorchScript's too, where the state of a program is a pickle of objects of its own classes."""
     with zipfile.ZipFile(file) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("its members are compressed, as PyTorch never writes them")  # they may unfold to anything
         names = archive.namelist()
         roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
+        if any("/.data/ts_code/" in name or name.endswith("/.data/extern_modules") for name in names):
+            raise Refused("it is a package of torch.package, code with its data, not saved weights: refused")
         if len(roots) != 1:
             raise ValueError("the archive has no data.pkl")
         root = roots[0]
-        if f"{root}constants.pkl" in names:
-            raise ValueError("it is a TorchScript program, not saved weights: refused")
-        swapped = f"{root}byteorder" in names and archive.read(f"{root}byteorder") == b"big"
+        if f"{root}constants.pkl" in names and not records:
+            saved = "where PyTorch is, save torch.jit.load(path).state_dict() instead"
+            raise Refused(f"it is a TorchScript program, not saved weights: refused; {saved}; {TOLD}")
+        unread = length
+
+        def member(name: str) -> bytes:
+            nonlocal unread
+            found = archive.getinfo(root + name)
+            if found.compress_type != zipfile.ZIP_STORED:  # it may unfold to anything
+                raise ValueError("its members are compressed, as PyTorch never writes them")
+            unread -= found.file_size
+            if unread < 0:  # members that lie over each other
+                raise ValueError("its members are longer than the file")
+            return archive.read(found)
 
         def read(ref: StorageRef) -> bytes:
             size = ref.count * DTYPES[ref.kind].itemsize
             if archive.getinfo(f"{root}data/{ref.key}").file_size != size:
                 raise ValueError(f"storage {ref.key} is not {size} bytes long")
-            return archive.read(f"{root}data/{ref.key}")
+            return member(f"data/{ref.key}")
 
-        with archive.open(f"{root}data.pkl") as pickled:
-            return resolve(unpickle(pickled), Loading(read, swapped))
+        swapped = f"{root}byteorder" in names and member("byteorder") == b"big"
+        described = member("data.pkl")
+        return resolve(unpickle(io.BytesIO(described), len(described), records), Loading(read, swapped))
 
 
-def from_pickles(file: Any) -> Any:
+def from_pickles(file: Any, length: int, records: bool) -> Any:
     """The older format."""
-    if unpickle(file) != MAGIC or unpickle(file) != PROTOCOL:
+    try:
+        begins = unpickle(file, length) == MAGIC and unpickle(file, length) == PROTOCOL
+    except ValueError:
+        begins = False
+    if not begins:
         raise ValueError("it does not begin as such files do")
-    machine = unpickle(file)
+    machine = unpickle(file, length)
     swapped = isinstance(machine, dict) and machine.get("little_endian") is False
-    described, keys = unpickle(file), unpickle(file)
+    described, keys = unpickle(file, length, records), unpickle(file, length)
     refs: dict[str, StorageRef] = {}
     collect(described, refs)
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in refs for key in keys):
@@ -100,7 +141,7 @@ def from_pickles(file: Any) -> Any:
         size = count * DTYPES[refs[key].kind].itemsize
         if count != refs[key].count:
             raise ValueError(f"storage {key} has {count} values, not {refs[key].count}")
-        if size > os.fstat(file.fileno()).st_size:
+        if size > length:
             raise ValueError(f"storage {key} is truncated")
         found[key] = file.read(size)
     return resolve(described, Loading(lambda ref: found[ref.key], swapped))
@@ -122,28 +163,42 @@ class Loading:
         self.made: dict[int, Any] = {}
 
 
+def parts(value: Any) -> list[Any]:
+    """What a description of something is made of."""
+    if isinstance(value, dict):
+        return list(dict.values(value))
+    if type(value) in (list, tuple):
+        return list(value)
+    if type(value) is SimpleNamespace:
+        return list(vars(value).values())
+    return [value.args, value.attributes, value.items] if type(value) is Record else []
+
+
 def collect(value: Any, refs: dict[str, StorageRef], seen: set[int] | None = None) -> None:
     """All storages that are referred to."""
     seen = set() if seen is None else seen
-    if isinstance(value, dict | list | tuple):
-        if id(value) in seen:
-            return
-        seen.add(id(value))
     if type(value) is TensorRef and type(value.storage) is StorageRef:
         refs[value.storage.key] = value.storage
-    elif isinstance(value, dict):
-        for each in dict.values(value):
-            collect(each, refs, seen)
-    elif type(value) in (list, tuple):
-        for each in value:
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for each in parts(value):
             collect(each, refs, seen)
 
 
 def resolve(value: Any, loading: Loading) -> Any:
     """The same with Tensors in the place of their descriptions; what is referred to twice is made once."""
     if id(value) not in loading.made:
-        loading.made[id(value)] = resolve_once(value, loading)
+        if type(value) is Record:
+            record(value, loading)
+        else:
+            loading.made[id(value)] = resolve_once(value, loading)
     return loading.made[id(value)]
+
+
+def record(value: Record, loading: Loading) -> None:
+    """The same of a Record, known before its parts are: a part may refer to the whole."""
+    loading.made[id(value)] = new = Record(value.name)
+    new.args, new.attributes, new.items = (resolve(part, loading) for part in parts(value))
 
 
 def resolve_once(value: Any, loading: Loading) -> Any:
@@ -154,15 +209,19 @@ def resolve_once(value: Any, loading: Loading) -> Any:
         return {key: resolve(each, loading) for key, each in dict.items(value)}
     if type(value) in (list, tuple):
         return type(value)(resolve(each, loading) for each in value)
+    if type(value) is SimpleNamespace:
+        return SimpleNamespace(**{key: resolve(each, loading) for key, each in vars(value).items()})
     if type(value) is NumpyArray:
         return made(value.values.astype(np.float32) if value.values.dtype == np.float16 else value.values)
-    if type(value) is Named:
+    if type(value) is NumpyType:
+        return str(value.dtype)
+    if type(value) in (Named, Unknown):
         return value.name
-    if value is None or type(value) in (bool, int, float, complex, str, bytes, set):
+    if value is None or type(value) in PLAIN:
         return value
     if type(value) in (StorageRef, StorageType):
-        raise ValueError("it holds a storage without a tensor: refused")
-    raise ValueError(f"it holds a {type(value).__name__}: refused")
+        raise Refused("it holds a storage without a tensor: refused")
+    raise Refused(f"it holds a {type(value).__name__}: refused")
 
 
 def tensor(ref: TensorRef, loading: Loading) -> Any:
@@ -170,6 +229,8 @@ def tensor(ref: TensorRef, loading: Loading) -> Any:
     storage, offset, size, stride = ref
     if type(storage) is not StorageRef or not all(is_count(n) for n in (offset, storage.count)):
         raise ValueError("it describes a tensor without a storage")
+    if storage.kind not in DTYPES:
+        raise Refused(f"it holds a tensor of {storage.kind}: refused")
     if type(size) is not tuple or type(stride) is not tuple or len(size) != len(stride) or len(size) > 32:
         raise ValueError("it describes a tensor whose size and stride do not fit")
     if not all(is_count(n) for n in (*size, *stride)):

@@ -1,188 +1,50 @@
 """Reading pickles without running anything.
 
 A pickle is a program for a stack machine, and two of its instructions are dangerous: GLOBAL fetches any function by
-name, and REDUCE calls it. Here GLOBAL finds only the names of a closed list, and what it finds are stand-ins: classes
-of this file that keep what they are called with. Whatever else a file asks for is refused by name.
+name, and REDUCE calls it. Here GLOBAL finds only the names of a closed list, and what it finds are stand-ins, which
+keep what they are called with. Whatever else a file asks for is refused by name or, where that is wanted, recorded.
 
 Python's own machine in Python is used, not the one in C: there a broken file that numbers its memo entries in billions
-allocates for billions. A pickle can also be small and mean much: a list of the same list twice, thirty times over. It
-is kept as it is written, and neither hashed nor spelt out, which would take a billion steps.
+allocates for billions. A pickle can also be small and mean much: a list of the same list twice, thirty times over, is
+kept as it is written, and neither hashed nor spelt out. What would be copied, or made of a single byte, is counted
+against an allowance that grows with the file.
 """
 
 from __future__ import annotations
 
 import pickle
 import reprlib
-from collections import OrderedDict
-from math import prod
-from typing import Any, ClassVar, NamedTuple
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
-import numpy as np
+from minidl.io.records import Record, Unknown
+from minidl.io.standins import (
+    FUNCTIONS,
+    NumpyArray,
+    NumpyType,
+    Refused,
+    StorageRef,
+    StorageType,
+    as_frozenset,
+    found,
+    key_of,
+    named,
+)
 
-DTYPES = {
-    "DoubleStorage": np.dtype("<f8"),
-    "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-}
-
-
-class StorageType(NamedTuple):
-    """A kind of storage: torch.FloatStorage and its like."""
-
-    name: str
-
-
-class StorageRef(NamedTuple):
-    """A storage that a tensor lies in: its kind, the key of its bytes, and how many values it says it has."""
-
-    kind: str
-    key: str
-    count: int
+CONTAINER = 64
+"""Bytes of memory that an empty list takes, or a tuple."""
+SLACK, RATIO = 1 << 25, 16
+"""Bytes that a pickle may come to in memory beside those it is written in, and how many for each of these."""
+TOLD = "load_torch(path, records=True) tells what is in it, and tensors_of finds the weights there"
 
 
-class TensorRef(NamedTuple):
-    """A tensor as the file describes it: a view of a storage."""
-
-    storage: Any
-    offset: Any
-    size: Any
-    stride: Any
-
-
-class Named(NamedTuple):
-    """Something that has only a name for us: a dtype, a device."""
-
-    name: str
-
-
-def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *ignored: Any) -> TensorRef:
-    """Stands for torch._utils._rebuild_tensor and _rebuild_tensor_v2; hooks and flags mean nothing to values."""
-    return TensorRef(storage, offset, size, stride)
-
-
-def rebuild_parameter(data: Any, *ignored: Any) -> Any:
-    """Stands for torch._utils._rebuild_parameter: a parameter is its tensor."""
-    return data
-
-
-def as_tuple(values: Any = ()) -> tuple[Any, ...]:
-    """Stands for torch.Size."""
-    return tuple(values)
-
-
-def as_device(*words: Any) -> Named:
-    """Stands for torch.device."""
-    if not all(type(word) in (str, int) for word in words):
-        raise Refused("it describes a device that cannot be: refused")
-    return Named(":".join(map(str, words)))
-
-
-def as_set(values: Any = ()) -> set[Any]:
-    """Stands for set."""
-    return {key_of(value) for value in values}
-
-
-def as_ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
-    """Stands for collections.OrderedDict."""
-    return OrderedDict((key_of(key), value) for key, value in pairs)
-
-
-def key_of(value: Any) -> Any:
-    """The value if it is plain, or a tuple of such, which can be hashed in no time."""
-    if type(value) in PLAIN or (type(value) is tuple and all(type(each) in PLAIN for each in value)):
-        return value
-    raise Refused(f"it has a {type(value).__name__} as a key, or in a set: refused")
-
-
-class NumpyType:
-    """Stands for numpy.dtype: of numbers; the byte order comes with BUILD."""
-
-    def __init__(self, code: Any = None, *ignored: Any) -> None:
-        if code not in NUMPY_CODES:
-            raise Refused(f"it holds a NumPy array of dtype {reprlib.repr(code)}: refused")
-        self.dtype = np.dtype(code).newbyteorder("<")
-
-    def build(self, state: Any) -> None:
-        """(version, byte order, ...), where "|" says that there is none."""
-        if state[1] not in ("<", ">", "|"):
-            raise Refused(f"it describes a dtype of byte order {reprlib.repr(state[1])}: refused")
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class NumpyArray:
-    """Stands for numpy.core.multiarray._reconstruct; shape and values come with BUILD."""
-
-    def __init__(self, *ignored: Any) -> None:
-        self.values = np.empty(0)
-
-    def build(self, state: Any) -> None:
-        """(version, shape, dtype, whether the first dimension is the nearest in memory, bytes)."""
-        _, shape, kind, fortran, content = state
-        values = numpy_values(kind, content)
-        if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape) or prod(shape) != values.size:
-            raise Refused(f"it describes an array of shape {reprlib.repr(shape)} with {values.size} values")
-        self.values = values.reshape(shape, order="F" if fortran else "C")
-
-
-def numpy_values(kind: Any, content: Any) -> np.ndarray:
-    """The numbers in these bytes, in this machine's byte order."""
-    if type(kind) is not NumpyType or type(content) is not bytes:
-        raise Refused("it holds a NumPy array of objects: refused")
-    return np.frombuffer(content, kind.dtype).astype(kind.dtype.newbyteorder("="))
-
-
-def numpy_scalar(kind: Any, content: Any) -> Any:
-    """Stands for numpy.core.multiarray.scalar: a plain number."""
-    (value,) = numpy_values(kind, content).tolist()
-    return value
-
-
-def as_bytes(text: Any, encoding: Any) -> bytes:
-    """Stands for _codecs.encode, by which older pickles write bytes."""
-    if type(text) is not str or encoding != "latin1":
-        raise Refused(f"it asks for a text in {reprlib.repr(encoding)}: refused")
-    return text.encode("latin1")
-
-
-def no_bytes() -> bytes:
-    """Stands for bytes, by which older pickles write b""."""
-    return b""
-
-
-PLAIN = (str, bytes, int, float, complex, bool, type(None), Named)
-NUMPY_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")
-FUNCTIONS = {
-    ("collections", "OrderedDict"): as_ordered,
-    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter,
-    ("torch", "Size"): as_tuple,
-    ("torch", "device"): as_device,
-    ("builtins", "set"): as_set,
-    ("__builtin__", "set"): as_set,
-    ("_codecs", "encode"): as_bytes,
-    ("builtins", "bytes"): no_bytes,
-    ("__builtin__", "bytes"): no_bytes,
-    ("numpy", "dtype"): NumpyType,
-    ("numpy", "ndarray"): NumpyArray,
-    ("numpy.core.multiarray", "scalar"): numpy_scalar,
-    ("numpy._core.multiarray", "scalar"): numpy_scalar,
-    ("numpy.core.multiarray", "_reconstruct"): NumpyArray,
-    ("numpy._core.multiarray", "_reconstruct"): NumpyArray,
-}
-NAMES = {"float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
-
-
-class Refused(ValueError):
-    """The file asks for something that is not on the list."""
+def sized(value: Any) -> int:
+    """Bytes that a copy of it takes, or about that."""
+    if type(value) in (str, bytes):
+        return len(value)
+    return 32 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
 
 
 class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
@@ -190,22 +52,58 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
 
+    def __init__(self, file: Any, length: int, records: bool) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.allowance, self.records = SLACK + RATIO * length, records
+
+    def spend(self, size: int) -> None:
+        self.allowance -= size
+        if self.allowance < 0:
+            raise Refused("it is small and means very much: refused")
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in FUNCTIONS:
-            return FUNCTIONS[module, name]
-        if module == "torch" and name in DTYPES:
-            return StorageType(name)
-        if module == "torch" and name in NAMES:
-            return Named(name)
-        raise Refused(f"it asks for {module}.{name}, which may do anything: refused")
+        stand_in = found(module, name)
+        if stand_in is not None:
+            return stand_in
+        if self.records:
+            return Unknown(f"{module}.{name}")
+        saved = "where PyTorch is, save model.state_dict() instead"
+        raise Refused(f"it asks for {module}.{name}, which may do anything: refused; {saved}; {TOLD}")
+
+    def call(self, function: Any, args: Any) -> Any:
+        """Of the functions on the list, or of one that only records it."""
+        known = type(function) is Unknown or (callable(function) and function in CALLABLE)
+        if not known or type(args) is not tuple:
+            raise Refused(f"it calls {named(function)}: refused")
+        self.spend(CONTAINER + sum(map(sized, args)))
+        return function(*args)
+
+    def load_reduce(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = self.call(self.stack[-1], args)
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
+    dispatch[pickle.NEWOBJ[0]] = load_reduce
+
+    def load_newobj_ex(self) -> None:
+        keywords, args = self.stack.pop(), self.stack.pop()
+        self.stack[-1] = self.call(self.stack[-1], (*args, keywords) if keywords else args)
+
+    dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
+
+    def _instantiate(self, kind: Any, args: Any) -> None:
+        self.append(self.call(kind, tuple(args)))
 
     def load_build(self) -> None:
         """BUILD sets attributes. State dicts have one that means nothing here; NumPy's arrays are built so."""
-        state = self.stack.pop()
-        if type(self.stack[-1]) in (NumpyType, NumpyArray):
-            self.stack[-1].build(state)
-        elif type(self.stack[-1]) is not OrderedDict:
-            raise Refused(f"it changes attributes of a {type(self.stack[-1]).__name__}: refused")
+        state, top = self.stack.pop(), self.stack[-1]
+        self.spend(sized(state) + (sum(map(sized, state)) if type(state) is tuple else 0))
+        if type(top) in (NumpyType, NumpyArray, Record):
+            top.build(state)
+        elif type(top) is SimpleNamespace and isinstance(state, dict) and all(type(key) is str for key in state):
+            vars(top).update(state)
+        elif not isinstance(top, dict):
+            raise Refused(f"it changes attributes of {named(top)}: refused")
 
     dispatch[pickle.BUILD[0]] = load_build
 
@@ -230,25 +128,39 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
 
     def fill(self, items: list[Any]) -> None:
         """Keys and values in turn, into what is on top of the stack."""
-        top = self.stack[-1]
-        if not isinstance(top, dict):
-            raise Refused(f"it gives items to a {type(top).__name__}: refused")
-        top.update(zip(map(key_of, items[::2]), items[1::2], strict=True))
+        top, pairs = self.stack[-1], zip(map(key_of, items[::2]), items[1::2], strict=True)
+        if type(top) is Record:
+            top.extend(pairs)
+        elif isinstance(top, dict):
+            top.update(pairs)
+        else:
+            raise Refused(f"it gives items to {named(top)}: refused")
 
     def load_additems(self) -> None:
         items = self.pop_mark()
         if type(self.stack[-1]) is not set:
-            raise Refused(f"it adds to a {type(self.stack[-1]).__name__}: refused")
+            raise Refused(f"it adds to {named(self.stack[-1])}: refused")
         self.stack[-1].update(map(key_of, items))
 
     dispatch[pickle.ADDITEMS[0]] = load_additems
 
     def load_frozenset(self) -> None:
-        self.append(frozenset(map(key_of, self.pop_mark())))
+        items = self.pop_mark()  # gives `append` another stack, and must come before it
+        self.append(as_frozenset(items))
 
     dispatch[pickle.FROZENSET[0]] = load_frozenset
 
-    def persistent_load(self, pid: Any) -> StorageRef:
+    def load_bytearray8(self) -> None:
+        """Python's own makes room for as many bytes as the file says that there are."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        content = self.read(min(length, self.allowance))
+        self.append(bytearray(content))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and type(pid[1]) is Unknown:
+            return pid[1]  # the older format puts the source code of a class beside it
         if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"):
             raise Refused(f"it refers to something unknown outside of the pickle: {reprlib.repr(pid)}")
         _, kind, key, _, count, *view = pid
@@ -258,14 +170,33 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         return StorageRef(kind.name, key, count)
 
 
-def unpickle(file: Any) -> Any:
-    """The next object of a file.
+def counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The same instruction, its container counted."""
+
+    def load_counted(self: Unpickler) -> None:
+        self.spend(CONTAINER)
+        load(self)
+
+    return load_counted
+
+
+CALLABLE = frozenset(FUNCTIONS.values())
+for _name in ("EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "MARK", "TUPLE1", "TUPLE2", "TUPLE3"):
+    _code = getattr(pickle, _name)[0]
+    Unpickler.dispatch[_code] = counted(Unpickler.dispatch[_code])
+
+
+def unpickle(file: Any, length: int, records: bool = False) -> Any:
+    """The next object of a file, which is so many bytes long.
+
+    Args:
+        records: whether objects of classes that are not on the list are told of in Records, instead of refused.
 
     Raises:
         ValueError: something that is not on the list, or a broken pickle.
     """
     try:
-        return Unpickler(file, encoding="utf-8").load()
+        return Unpickler(file, length, records).load()
     except Refused:
         raise
     except Exception as error:  # a broken pickle can make the stack machine raise anything

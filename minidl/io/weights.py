@@ -22,7 +22,7 @@ from minidl.io.atomic import write_atomically
 from minidl.io.torch_file import from_bfloat16, load_torch
 from minidl.tensor import Tensor
 
-TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt")
+TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar")
 
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -45,7 +45,8 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read what `save` wrote: Tensors by name, as `model.load_state_dict` takes them.
 
-    Of .pt, .pth, .bin and .ckpt files, PyTorch's, what `load_torch` gives.
+    Of .pt, .pth, .bin, .ckpt, .th and .pth.tar files, PyTorch's, what `load_torch` gives, which reads such files of
+    any name.
 
     Raises:
         FileNotFoundError: there is no such file. ValueError: another ending, a truncated or corrupt file.
@@ -144,6 +145,8 @@ def _by_ending(operation: str, path: str | os.PathLike, safetensors: Any, npz: A
     ending = Path(path).suffix
     if ending not in (".safetensors", ".npz"):
         hint = "; save as .safetensors, which PyTorch's users read too" if ending in TORCH_ENDINGS else ""
+        if operation == "load":
+            hint = "; load_torch reads PyTorch's files of any name"
         raise ValueError(f"{operation}: {path}: expected a name ending in .safetensors or .npz{hint}")
     return safetensors if ending == ".safetensors" else npz
 
