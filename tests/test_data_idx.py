@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from test_io_torch import overlapping
 
 from minidl.data import read_idx, read_npz, write_idx
 
@@ -193,6 +194,20 @@ def test_npz_cut_or_changed(path, tree, packed, data):
     for name, array in (back or {}).items():  # a name may have changed; the values are guarded by checksums
         if name in tree:
             np.testing.assert_array_equal(array, tree[name])
+
+
+def test_npz_arrays_that_lie_over_each_other(path):
+    """Each is an array of the bytes of all that follow it."""
+    names = [f"{i:02}.npy" for i in range(20)]
+
+    def wrapped(content):
+        return npy("|u1", (len(content),), content)
+
+    overlapping(path, names[:1], bytes(1000), {}, wrapped)
+    assert read_npz(path)["00"].shape == (1000,)
+    overlapping(path, names, bytes(1000), {}, wrapped)
+    with pytest.raises(ValueError, match=r"lie over each other|[Oo]verlap"):
+        read_npz(path)
 
 
 @given(st.binary(max_size=200))

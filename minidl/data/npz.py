@@ -43,6 +43,8 @@ def read_npz(path: str | os.PathLike, names: Collection[str] | None = None) -> d
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             wanted = members if names is None else [name for name in names if name in members]
+            if sum(members[name].compress_size for name in wanted) > length:
+                raise _Refused(f"{path}: corrupt: its arrays lie over each other, longer than the file")
             return {name: _read_member(path, length, archive, members[name]) for name in wanted}
     except _Refused as error:
         raise ValueError(str(error)) from None
