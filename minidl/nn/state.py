@@ -37,11 +37,24 @@ def load(name: str, own: Mapping[str, Tensor], state: Any, strict: bool) -> Inco
     if strict and keys.unexpected_keys:
         errors.append(f"unexpected keys: {', '.join(map(str, keys.unexpected_keys))}")
     if errors:
-        raise RuntimeError(f"load_state_dict: the state does not fit {name}:\n    " + "\n    ".join(errors))
+        hint = where_it_fits(own, state) if keys.missing_keys else []
+        raise RuntimeError(f"load_state_dict: the state does not fit {name}:\n    " + "\n    ".join([*errors, *hint]))
     for key, array in found.items():
         own[key]._array[...] = array
         own[key]._touch()
     return keys
+
+
+def where_it_fits(own: Mapping[str, Tensor], state: Mapping[Any, Any]) -> list[str]:
+    """Where all the keys are after all: in a dict within the state, or behind a prefix, as DataParallel's "module."."""
+    first = next(iter(own))
+    for key, value in state.items():
+        if isinstance(value, Mapping) and all(name in value for name in own):
+            return [f"its {key!r} has all of these keys: load that"]
+        prefix = key.removesuffix(first) if isinstance(key, str) and key.endswith(f".{first}") else ""
+        if prefix and all(prefix + name in state for name in own):
+            return [f"it has all of these keys behind {prefix!r}: take that off, key.removeprefix({prefix!r})"]
+    return []
 
 
 def array_of(value: Any) -> Any:
