@@ -115,6 +115,18 @@ def test_dtypes_that_minidl_lacks_are_named(folder):
         load(folder / "s.npz")
 
 
+def test_arrays_beside_others_are_read_by_their_names(folder):
+    np.savez(
+        folder / "m.npz", w=np.ones(2, np.float16), b=np.zeros(1), meta=np.array({"rate": 16000}), s=np.array(["a"])
+    )
+    with pytest.raises(ValueError, match=r"'meta'.*pickled.*`names` asks for some of \['b', 'meta', 's', 'w'\]"):
+        load_npz(folder / "m.npz")
+    tensors = load_npz(folder / "m.npz", names=("w", "b", "none"))
+    assert list(tensors) == ["w", "b"] and tensors["w"].dtype == np.float32
+    with pytest.raises(ValueError, match="pickled"):
+        load_npz(folder / "m.npz", names=["meta"])
+
+
 @endings
 @given(data=st.data())
 def test_cut_or_changed(folder, ending, data):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import struct
 import zipfile
 import zlib
@@ -47,7 +48,8 @@ def read_npz(path: str | os.PathLike, names: Collection[str] | None = None) -> d
                 raise _Refused(f"{path}: corrupt: its arrays lie over each other, longer than the file")
             return {name: _read_member(path, length, archive, members[name]) for name in wanted}
     except _Refused as error:
-        raise ValueError(str(error)) from None
+        others = f"; `names` asks for some of {reprlib.repr(sorted(members))}" if names is None else ""
+        raise ValueError(f"{error}{others}") from None
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: not an .npz file, or a truncated or corrupt one: {error}") from None
     except (zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError, IndexError) as error:

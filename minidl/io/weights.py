@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,12 @@ def save_npz(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
     write_atomically(path, content.getvalue())
 
 
-def load_npz(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read the arrays of numbers of an .npz file as Tensors, by name. Raises as `load`; never unpickles."""
-    return _tensors(path, read_npz(path))
+def load_npz(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read the arrays of numbers of an .npz file as Tensors, by name: all, or those of `names` that it has.
+
+    Raises as `load`; never unpickles. What else the file holds, texts or pickled objects, is left out by `names`.
+    """
+    return _tensors(path, read_npz(path, names))
 
 
 def _tensors(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
