@@ -123,6 +123,10 @@ def test_tensors_of_few_bytes_that_mean_much():
         empty = {"a": empty, "b": empty}
     assert tensors_of(empty) == {}
     assert list(tensors_of({"a": {1: minidl.ones(1)}, "b": [minidl.ones(1)]})) == ["a.1"]
+    odd = Record("Net")
+    odd.attributes = {"_parameters": {"w": minidl.ones(1)}, "_buffers": {}, "_modules": {}}
+    odd.attributes["_non_persistent_buffers_set"] = Record("set")
+    assert list(tensors_of(odd)) == ["w"]
 
 
 class Program(Told):

@@ -367,13 +367,16 @@ def test_numbers_and_arrays_of_numpy(tmp_path, new):
     mean = np.arange(6, dtype=np.float32).reshape(2, 3)
     saved = {"best": np.float64(0.9), "step": np.int64(7), "done": np.bool_(True), 0: mean, 1: mean.T, 2: mean[0, :0]}
     saved |= {3: mean.astype(">f8"), 4: mean.astype(np.float16), 5: np.array(3), 6: mean[:, ::2] > 2}
+    saved |= {7: np.array([2**16 - 1], np.uint16), 8: np.array([2**32 - 1], ">u4")}
+    saved |= {"rng": ("MT19937", np.arange(624, dtype=np.uint32))}
     torch.save(saved, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
     loaded = load(tmp_path / "a.pt")
-    assert [(k, type(v), v) for k, v in loaded.items() if isinstance(k, str)] == [
+    assert [(k, type(loaded[k]), loaded[k]) for k in ("best", "step", "done")] == [
         ("best", float, 0.9), ("step", int, 7), ("done", bool, True)
     ]  # fmt: skip
-    for key in range(7):
-        expected = saved[key].astype(np.float32) if key == 4 else saved[key]
+    np.testing.assert_array_equal(loaded["rng"][1].numpy(), saved["rng"][1])
+    for key in range(9):
+        expected = saved[key].astype({4: np.float32, 7: np.int32, 8: np.int64}.get(key, saved[key].dtype))
         assert loaded[key].shape == expected.shape and loaded[key].dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(loaded[key].numpy(), expected)
 

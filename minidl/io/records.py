@@ -98,5 +98,6 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     kept = [value.attributes.get(part) for part in ("_parameters", "_buffers", "_modules")]
     if not all(isinstance(part, dict) for part in kept):
         return list(value.attributes.items())
-    passing = value.attributes.get("_non_persistent_buffers_set") or ()
+    passing = value.attributes.get("_non_persistent_buffers_set")
+    passing = passing if isinstance(passing, set) else set()
     return [(str(key), each) for part in kept for key, each in part.items() if key not in passing]

@@ -231,7 +231,7 @@ def as_complex(real: Any, imaginary: Any) -> complex:
 
 
 PLAIN = (str, bytes, int, float, complex, bool, type(None), Named)
-NUMPY_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "f2", "f4", "f8")
+NUMPY_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8")
 FUNCTIONS = {
     ("collections", "OrderedDict"): as_ordered,
     ("collections", "Counter"): as_counter,

@@ -42,6 +42,8 @@ OTHERS = {
     b"\x1f\x8b": "compressed by gzip",
 }
 """What else is given such names, by bytes near its beginning."""
+WIDER = {"f2": np.float32, "u2": np.int32, "u4": np.int64}
+"""What holds all values of NumPy's types that minidl has not; its random generator keeps its state in such."""
 PLAIN = (bool, int, float, complex, str, bytes, bytearray, set, frozenset)
 
 Bytes = Callable[[StorageRef], bytes]
@@ -51,8 +53,8 @@ def load_torch(path: str | os.PathLike, *, records: bool = False) -> Any:
     """Read what `torch.save` wrote: tensors, and dicts, lists, tuples and plain values that hold them.
 
     A state dict comes back as a dict of Tensors; NumPy's arrays are Tensors too, its numbers plain ones, the arguments
-    of a program (argparse.Namespace) a SimpleNamespace, paths their texts. Half precision becomes float32. Nothing of
-    the file is executed.
+    of a program (argparse.Namespace) a SimpleNamespace, paths their texts. Half precision becomes float32, and NumPy's
+    uint16 and uint32 int32 and int64. Nothing of the file is executed.
 
     Args:
         records: whether to tell, in Records, what the file says of objects of other classes, instead of refusing them:
@@ -212,7 +214,7 @@ def resolve_once(value: Any, loading: Loading) -> Any:
     if type(value) is SimpleNamespace:
         return SimpleNamespace(**{key: resolve(each, loading) for key, each in vars(value).items()})
     if type(value) is NumpyArray:
-        return made(value.values.astype(np.float32) if value.values.dtype == np.float16 else value.values)
+        return made(value.values.astype(WIDER.get(value.values.dtype.str[1:], value.values.dtype), copy=False))
     if type(value) is NumpyType:
         return str(value.dtype)
     if type(value) in (Named, Unknown):
