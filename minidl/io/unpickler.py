@@ -15,6 +15,7 @@ from __future__ import annotations
 import pickle
 import reprlib
 import struct
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -33,8 +34,8 @@ from minidl.io.standins import (
     named,
 )
 
-CONTAINER = 64
-"""Bytes of memory that an empty list takes, or a tuple."""
+CONTAINER, RECORD = 64, 512
+"""Bytes of memory that an empty list takes, or a tuple; and that a Record does."""
 SLACK, RATIO = 1 << 25, 16
 """Bytes that a pickle may come to in memory beside those it is written in, and how many for each of these."""
 TOLD = "load_torch(path, records=True) tells what is in it, and tensors_of finds the weights there"
@@ -75,8 +76,10 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         known = type(function) is Unknown or (callable(function) and function in CALLABLE)
         if not known or type(args) is not tuple:
             raise Refused(f"it calls {named(function)}: refused")
-        self.spend(CONTAINER + sum(map(sized, args)))
-        return function(*args)
+        self.spend(sum(map(sized, args)))
+        made = function(*args)
+        self.spend(RECORD if type(made) is Record else sys.getsizeof(made))
+        return made
 
     def load_reduce(self) -> None:
         args = self.stack.pop()
