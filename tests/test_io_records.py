@@ -248,3 +248,13 @@ def test_where_a_state_fits():
     with pytest.raises(RuntimeError) as raised:
         layer.load_state_dict({"module.weight": state["weight"], "bias": state["bias"]})
     assert "removeprefix" not in str(raised.value)
+
+
+def test_batch_norm_of_old_files_has_no_count():
+    layer, new = nn.Sequential(nn.BatchNorm1d(2)), nn.Sequential(nn.BatchNorm1d(2))
+    state = {key: value for key, value in new.state_dict().items() if "num_batches" not in key}
+    layer(minidl.randn(3, 2))
+    assert layer.load_state_dict(state).missing_keys == []
+    assert layer[0].num_batches_tracked.item() == 1 and (layer[0].running_mean == 0).all()
+    with pytest.raises(RuntimeError, match=r"missing keys: 0\.running_var$"):
+        layer.load_state_dict({key: value for key, value in state.items() if "var" not in key})

@@ -9,6 +9,9 @@ import numpy as np
 
 from minidl.tensor import Tensor
 
+LATER = "num_batches_tracked"
+"""What batch norm counts: files older than PyTorch 0.4.1 lack it, and it stays as it is."""
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` found on one side only."""
@@ -27,7 +30,7 @@ def load(name: str, own: Mapping[str, Tensor], state: Any, strict: bool) -> Inco
     if not isinstance(state, Mapping):
         raise TypeError(f"load_state_dict: the state must be a dict of Tensors by name, not {type(state).__name__}")
     keys = IncompatibleKeys(
-        missing_keys=[key for key in own if key not in state],
+        missing_keys=[key for key in own if key not in state and key.split(".")[-1] != LATER],
         unexpected_keys=[key for key in state if key not in own],
     )
     found = {key: array_of(state[key]) for key in own if key in state}
