@@ -324,6 +324,17 @@ def test_broken_files_raise_nothing_but_value_errors(tmp_path_factory, old, reco
         assert "a.pt" in str(error)
 
 
+def test_without_checksums(tmp_path):
+    """PyTorch can be told to save so, and writes zeros for them; other wrong ones are errors."""
+    content = zipped(tmp_path / "a.pt", {"w": tensor()}, {"0": VALUES.tobytes()}).read_bytes()
+    crc = struct.pack("<I", zlib.crc32(VALUES.tobytes()))
+    (tmp_path / "a.pt").write_bytes(content.replace(crc, bytes(4)))
+    np.testing.assert_array_equal(load(tmp_path / "a.pt")["w"].numpy().ravel(), VALUES)
+    (tmp_path / "a.pt").write_bytes(content.replace(crc, b"\1\0\0\0"))
+    with pytest.raises(ValueError, match="CRC"):
+        load(tmp_path / "a.pt")
+
+
 def test_where_the_members_begin_may_be_any_number(tmp_path):
     path = zipped(tmp_path / "a.pt", {"w": tensor()}, {"0": VALUES.tobytes()})
     content = path.read_bytes()

@@ -19,9 +19,12 @@ from minidl.data.npz import read_npz
 from minidl.dtypes import SUPPORTED
 from minidl.factories import made
 from minidl.io.atomic import write_atomically
+from minidl.io.standins import Refused
 from minidl.io.torch_file import from_bfloat16, load_torch
 from minidl.tensor import Tensor
 
+READ = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
+"""Dtypes of safetensors that come to be arrays; not all of these are Tensors."""
 TORCH_ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar")
 
 
@@ -89,13 +92,19 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     file_length(path)
     try:
         with package.safe_open(os.fspath(path), framework="numpy") as file:
-            names, metadata = list(file.keys()), file.metadata() or {}
-            brain = {name for name in names if file.get_slice(name).get_dtype() == "BF16"}  # unknown to NumPy
-            arrays = {name: None if name in brain else np.array(file.get_tensor(name)) for name in names}
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            for name, kind in kinds.items():
+                if kind not in READ:
+                    raise Refused(f"{path}: {name}: dtype {kind} is not supported by minidl")
+            brain = {name for name, kind in kinds.items() if kind == "BF16"}  # unknown to NumPy
+            arrays = {name: None if name in brain else np.array(file.get_tensor(name)) for name in kinds}
         if brain:
             for name, found in package.deserialize(Path(path).read_bytes()):
                 if name in brain:
                     arrays[name] = from_bfloat16(np.frombuffer(found["data"], "<u2")).reshape(found["shape"])
+    except Refused:
+        raise
     except (package.SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a safetensors file, or a truncated or corrupt one: {error}") from None
     return _tensors(path, arrays), metadata
