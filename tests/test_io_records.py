@@ -3,6 +3,7 @@
 import argparse
 import io
 import pickle
+import struct
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import PurePosixPath, PureWindowsPath
@@ -14,7 +15,8 @@ from test_io_torch import VALUES, Call, Global, chained, pickled, tensor, zipped
 
 import minidl
 from minidl import nn
-from minidl.io import Record, load, load_torch, tensors_of
+from minidl.io import Record, load, load_pickle, load_torch, tensors_of
+from minidl.io.torch_file import MAGIC
 
 both = pytest.mark.parametrize("write", [zipped, chained])
 
@@ -258,3 +260,41 @@ def test_batch_norm_of_old_files_has_no_count():
     assert layer[0].num_batches_tracked.item() == 1 and (layer[0].running_mean == 0).all()
     with pytest.raises(RuntimeError, match=r"missing keys: 0\.running_var$"):
         layer.load_state_dict({key: value for key, value in state.items() if "var" not in key})
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_plain_pickles(tmp_path, protocol):
+    saved = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "best": np.float64(0.5), "words": ["a", ("b", 1)]}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(saved, protocol))
+    loaded = load_pickle(tmp_path / "a.pkl")
+    np.testing.assert_array_equal(loaded.pop("w").numpy(), saved.pop("w"))
+    assert loaded == saved
+    with pytest.raises(ValueError, match="load_pickle reads other pickles"):
+        load_torch(tmp_path / "a.pkl")
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps(saved, protocol) + b"x")
+    with pytest.raises(ValueError, match=r"not a pickle.*more follows"):
+        load_pickle(tmp_path / "b.pkl")
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps({"a": Told(w=np.ones(2)), "f": np.sum}, protocol))
+    with pytest.raises(ValueError, match=r"asks for .*Told.*refused"):
+        load_pickle(tmp_path / "c.pkl")
+    assert list(tensors_of(load_pickle(tmp_path / "c.pkl", records=True))) == ["a.w"]
+
+
+def test_arrays_of_python_2(tmp_path):
+    """There a string was bytes: of an array, too, and these may or may not be a text."""
+    for values in (np.zeros(2, np.float32), np.array([1.5, -2], np.float32)):
+        content = values.tobytes()
+        string = pickle.BINSTRING + struct.pack("<i", len(content)) + content
+        kind = b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        (tmp_path / "a.pkl").write_bytes(b"\x80\x02" + array + b"(K\x01K\x02\x85" + kind + b"\x89" + string + b"tb.")
+        np.testing.assert_array_equal(load_pickle(tmp_path / "a.pkl").numpy(), values)
+
+
+def test_tensors_in_a_plain_pickle_have_no_values(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickled({"w": tensor()}))
+    with pytest.raises(ValueError, match="no storage 0"):
+        load_pickle(tmp_path / "a.pkl")
+    (tmp_path / "b.pkl").write_bytes(pickled(MAGIC))
+    with pytest.raises(ValueError, match="load_torch reads"):
+        load_pickle(tmp_path / "b.pkl")

@@ -410,7 +410,7 @@ def test_numpy_by_hand(tmp_path):
     kind = Call(Global("numpy", "dtype"), "f4", False, True)
     scalar = Call(Global("numpy._core.multiarray", "scalar"), kind, np.float32(2.5).tobytes())
     assert load(zipped(tmp_path / "a.pt", {"a": scalar}, {}))["a"] == 2.5
-    for content in (b"", b"12345", bytes(8), "text"):
+    for content in (b"", b"12345", bytes(8), "\u20ac..", 4):
         bad = Call(Global("numpy._core.multiarray", "scalar"), kind, content)
         with pytest.raises(ValueError, match=r"a\.pt"):
             load(zipped(tmp_path / "a.pt", {"a": bad}, {}))

@@ -2,7 +2,7 @@
 
 from minidl.io.atomic import write_atomically
 from minidl.io.records import Record, tensors_of
-from minidl.io.torch_file import load_torch
+from minidl.io.torch_file import load_pickle, load_torch
 from minidl.io.weights import (
     load,
     load_npz,
@@ -17,6 +17,7 @@ __all__ = [
     "Record",
     "load",
     "load_npz",
+    "load_pickle",
     "load_safetensors",
     "load_torch",
     "read_safetensors",

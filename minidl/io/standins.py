@@ -193,9 +193,19 @@ class NumpyArray:
 
 def numpy_values(kind: Any, content: Any) -> np.ndarray:
     """The numbers in these bytes, in this machine's byte order."""
-    if type(kind) is not NumpyType or type(content) is not bytes:
+    if type(kind) is not NumpyType or type(content) not in (bytes, str):
         raise Refused("it holds a NumPy array of objects: refused")
+    content = content.encode() if type(content) is str else content  # as Python 2 wrote it
     return np.frombuffer(content, kind.dtype).astype(kind.dtype.newbyteorder("="))
+
+
+def numpy_frombuffer(content: Any, kind: Any, shape: Any, order: Any) -> NumpyArray:
+    """Stands for numpy.core.numeric._frombuffer, by which newer pickles make arrays."""
+    if type(content) not in (bytes, bytearray) or order not in ("C", "F"):
+        raise Refused(f"it describes an array in the order {reprlib.repr(order)}: refused")
+    array = NumpyArray()
+    array.build((1, shape, kind, order == "F", bytes(content)))
+    return array
 
 
 def numpy_scalar(kind: Any, content: Any) -> Any:
@@ -255,8 +265,10 @@ FUNCTIONS = {
 for _module in ("builtins", "__builtin__"):  # of Python 3 and 2
     FUNCTIONS |= {(_module, "set"): as_set, (_module, "frozenset"): as_frozenset, (_module, "bytes"): no_bytes}
     FUNCTIONS |= {(_module, "bytearray"): as_bytearray, (_module, "complex"): as_complex}
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # of NumPy 1 and 2
-    FUNCTIONS |= {(_module, "scalar"): numpy_scalar, (_module, "_reconstruct"): NumpyArray}
+for _module in ("numpy.core", "numpy._core"):  # of NumPy 1 and 2
+    FUNCTIONS[f"{_module}.multiarray", "scalar"] = numpy_scalar
+    FUNCTIONS[f"{_module}.multiarray", "_reconstruct"] = NumpyArray
+    FUNCTIONS[f"{_module}.numeric", "_frombuffer"] = numpy_frombuffer
 for _module in ("pathlib", "pathlib._local"):  # up to Python 3.12, and from 3.13 on
     FUNCTIONS |= {(_module, name): as_path for name in ("Path", "PosixPath", "PurePath", "PurePosixPath")}
     FUNCTIONS |= {(_module, name): as_windows_path for name in ("WindowsPath", "PureWindowsPath")}

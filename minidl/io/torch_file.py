@@ -65,12 +65,33 @@ def load_torch(path: str | os.PathLike, *, records: bool = False) -> Any:
         ValueError: not such a file, truncated or corrupt; or it holds something else than tensors and plain values
             (whole models, functions), which is refused by name.
     """
+    return guarded(path, "a file of PyTorch's", from_file, records)
+
+
+def load_pickle(path: str | os.PathLike, *, records: bool = False) -> Any:
+    """Read a plain pickle, one that `torch.save` did not write: NumPy's arrays, and what else `load_torch` reads.
+
+    Arguments and errors are those of `load_torch`; here too nothing is executed.
+
+    Example:
+        >>> import numpy as np, pathlib, pickle, tempfile
+        >>> from minidl.io import load_pickle
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "w.pkl"
+        ...     _ = path.write_bytes(pickle.dumps({"w": np.ones(2), "epoch": 3}))
+        ...     load_pickle(path)
+        {'w': tensor([1., 1.], dtype=float64), 'epoch': 3}
+    """
+    return guarded(path, "a pickle", from_pickle, records)
+
+
+def guarded(path: str | os.PathLike, kind: str, read: Callable[[Any, int, bool], Any], records: bool) -> Any:
+    """Whatever a file is, what it holds or a clear error."""
     length = file_length(path)
     try:
         with open(path, "rb") as file:
             start = file.read(16)
             file.seek(0)
-            read = from_zip if start.startswith(b"PK\x03\x04") else from_pickles
             return read(file, length, records)
     except RecursionError:
         raise ValueError(f"{path}: its contents are nested too deeply") from None
@@ -82,8 +103,27 @@ def load_torch(path: str | os.PathLike, *, records: bool = False) -> Any:
         raise ValueError(f"{path}: corrupt: it says that a member begins before the file does") from None
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         other = next((kind for begin, kind in OTHERS.items() if begin in start), None)
-        corrupt = f"not a file of PyTorch's, or a truncated or corrupt one: {error}"
+        corrupt = f"not {kind}, or a truncated or corrupt one: {error}"
         raise ValueError(f"{path}: {f'it is {other}' if other else corrupt}") from None
+
+
+def from_file(file: Any, length: int, records: bool) -> Any:
+    """Either format."""
+    archive = file.read(4) == b"PK\x03\x04"
+    file.seek(0)
+    return from_zip(file, length, records) if archive else from_pickles(file, length, records)
+
+
+def from_pickle(file: Any, length: int, records: bool) -> Any:
+    """A single pickle."""
+    described = unpickle(file, length, records)
+    if described == MAGIC or file.read(1):
+        raise ValueError("more follows the pickle (load_torch reads PyTorch's files)")
+
+    def nowhere(ref: StorageRef) -> bytes:
+        raise ValueError(f"there is no storage {ref.key}")
+
+    return resolve(described, Loading(nowhere, False))
 
 
 def from_zip(file: Any, length: int, records: bool) -> Any:
@@ -131,7 +171,7 @@ def from_pickles(file: Any, length: int, records: bool) -> Any:
     except ValueError:
         begins = False
     if not begins:
-        raise ValueError("it does not begin as such files do")
+        raise ValueError("it does not begin as such files do (load_pickle reads other pickles)")
     machine = unpickle(file, length)
     swapped = isinstance(machine, dict) and machine.get("little_endian") is False
     described, keys = unpickle(file, length, records), unpickle(file, length)

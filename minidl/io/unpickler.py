@@ -38,7 +38,7 @@ CONTAINER, RECORD = 64, 512
 """Bytes of memory that an empty list takes, or a tuple; and that a Record does."""
 SLACK, RATIO = 1 << 25, 16
 """Bytes that a pickle may come to in memory beside those it is written in, and how many for each of these."""
-TOLD = "load_torch(path, records=True) tells what is in it, and tensors_of finds the weights there"
+TOLD = "records=True tells what is in it, and tensors_of finds the weights there"
 
 
 def sized(value: Any) -> int:
@@ -61,6 +61,13 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         self.allowance -= size
         if self.allowance < 0:
             raise Refused("it is small and means very much: refused")
+
+    def _decode_string(self, value: bytes) -> str | bytes:
+        """A string of Python 2, which may be a text or bytes: if it is ASCII, either; NumPy's arrays take both."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
 
     def find_class(self, module: str, name: str) -> Any:
         stand_in = found(module, name)
