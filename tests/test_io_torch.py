@@ -211,6 +211,8 @@ NUMBERS = b"](" + b"".join(b"J" + struct.pack("<i", i) for i in range(1000)) + b
 TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
 ARRAY = b"h\x01)R(K\x01J@B\x0f\x00\x85" + named("numpy", "dtype") + b"U\x02u1\x85R\x89h\x00tb"
 
+BUFFER = b"h\x01(h\x00" + named("numpy", "dtype") + b"U\x02u1\x85RJ@B\x0f\x00\x85U\x01CtR"
+
 
 @pytest.mark.parametrize(
     "pickled",
@@ -221,10 +223,12 @@ ARRAY = b"h\x01)R(K\x01J@B\x0f\x00\x85" + named("numpy", "dtype") + b"U\x02u1\x8
         repeated(TEXT, ("_codecs", "encode"), b"h\x01h\x00U\x06latin1\x86R", 500),
         repeated(b"B" + TEXT[1:], ("numpy", "ndarray"), ARRAY, 500),
         repeated(b"N", ("m", "C"), b"h\x01)R", 200_000),
+        repeated(TEXT, ("m", "C"), b"h\x00U\x01C\x93", 500),
+        repeated(b"\x96" + struct.pack("<Q", 10**6) + bytes(10**6), ("numpy.core.numeric", "_frombuffer"), BUFFER, 500),
         b"\x80\x02](" + b"]" * 900_000 + b"e.",
         b"\x80\x05\x96" + struct.pack("<Q", 1 << 30) + b"x.",
     ],
-    ids=["sizes", "sets", "devices", "bytes", "arrays", "records", "lists", "bytearray"],
+    ids=["sizes", "sets", "devices", "bytes", "arrays", "records", "names", "buffers", "lists", "bytearray"],
 )
 def test_few_bytes_that_make_much_are_refused(tmp_path, pickled):
     """Most would take gigabytes."""

@@ -43,7 +43,7 @@ TOLD = "records=True tells what is in it, and tensors_of finds the weights there
 
 def sized(value: Any) -> int:
     """Bytes that a copy of it takes, or about that."""
-    if type(value) in (str, bytes):
+    if type(value) in (str, bytes, bytearray):
         return len(value)
     return 32 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
 
@@ -74,6 +74,7 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
         if stand_in is not None:
             return stand_in
         if self.records:
+            self.spend(len(module) + len(name))
             return Unknown(f"{module}.{name}")
         saved = "where PyTorch is, save model.state_dict() instead"
         raise Refused(f"it asks for {module}.{name}, which may do anything: refused; {saved}; {TOLD}")
