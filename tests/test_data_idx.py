@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from test_io_torch import overlapping
+from torch_files import overlapping
 
 from minidl.data import read_idx, read_npz, write_idx
 

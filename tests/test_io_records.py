@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_io_torch import VALUES, Call, Global, chained, pickled, tensor, zipped
+from torch_files import VALUES, Call, Global, chained, pickled, tensor, zipped
 
 import minidl
 from minidl import nn
