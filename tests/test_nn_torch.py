@@ -25,6 +25,12 @@ LAYERS = [
     ("Conv2d", (4, 4, 3), {"padding": "valid", "groups": 4}, IMAGES),
     *(("Conv2d", (4, 2, (3, 5)), {"padding": (1, 2), "padding_mode": m}, IMAGES) for m in ("reflect", "replicate")),
     *(("Conv2d", (4, 2, (4, 3)), {"padding": "same", "padding_mode": m}, IMAGES) for m in ("reflect", "circular")),
+    ("Conv1d", (4, 6, 3), {}, (3, 4, 7)),
+    ("Conv1d", (4, 6, (2,), 2, (3,), 2, 2, False), {}, (3, 4, 9)),
+    ("Conv1d", (4, 4, 4), {"padding": "same", "dilation": 2, "groups": 4}, (2, 4, 11)),
+    ("Conv1d", (4, 2, 3), {"padding": "valid"}, (4, 7)),
+    *(("Conv1d", (4, 2, 4), {"padding": 2, "padding_mode": m}, (2, 4, 7)) for m in ("reflect", "replicate")),
+    *(("Conv1d", (4, 2, 4), {"padding": "same", "padding_mode": m}, (4, 7)) for m in ("reflect", "circular")),
     ("MaxPool2d", (2,), {}, IMAGES),
     ("MaxPool2d", ((3, 2), (2, 1), (1, 0), (1, 2)), {"ceil_mode": True}, IMAGES),
     ("AvgPool2d", (2,), {}, IMAGES),
@@ -151,7 +157,12 @@ def test_reprs(name, args, kwargs):
 
 @pytest.mark.parametrize(
     ("name", "args", "fan_in"),
-    [("Linear", (400, 300), 400), ("Conv2d", (64, 96, (3, 5)), 64 * 15), ("Conv2d", (64, 96, 3, 1, 0, 1, 4), 16 * 9)],
+    [
+        ("Linear", (400, 300), 400),
+        ("Conv1d", (64, 96, 15), 64 * 15),
+        ("Conv2d", (64, 96, (3, 5)), 64 * 15),
+        ("Conv2d", (64, 96, 3, 1, 0, 1, 4), 16 * 9),
+    ],
 )
 def test_initial_values_are_spread_as_in_pytorch(name, args, fan_in):
     minidl.manual_seed(0)

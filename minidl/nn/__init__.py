@@ -31,6 +31,7 @@ from minidl.nn.cache import KeyValueCache
 from minidl.nn.cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
 from minidl.nn.conv import Conv2d
+from minidl.nn.conv1d import Conv1d
 from minidl.nn.dropout import Dropout, Dropout2d
 from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Flatten, Identity, Linear, Unflatten
@@ -69,6 +70,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv1d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",

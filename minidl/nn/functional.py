@@ -14,6 +14,7 @@ from minidl.ops.activation import (
 )
 from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
+from minidl.ops.conv1d import conv1d
 from minidl.ops.distances import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -57,6 +58,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
     "conv2d",
     "cross_entropy",
     "dropout",

@@ -28,6 +28,14 @@ def pair(name: str, argument: str, value: Any, minimum: int) -> Pair:
     return values
 
 
+def single(name: str, argument: str, value: Any, minimum: int) -> int:
+    """The int, or that in a sequence of one; ValueError below the minimum."""
+    values = tuple(value) if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else (value,)
+    if len(values) != 1:
+        raise ValueError(f"{name}: {argument} must be an int or a sequence of one, not {value!r}")
+    return pair(name, argument, values[0], minimum)[0]
+
+
 def same_padding(size: Pair, dilation: Pair) -> Padding:
     """Padding that keeps the image's size at stride 1; where it is odd, the larger half goes behind, as in PyTorch."""
     totals = [d * (n - 1) for n, d in zip(size, dilation, strict=True)]

@@ -1,0 +1,95 @@
+"""Convolution of sequences: they are images of one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from minidl.axes import as_int
+from minidl.dtypes import require_same_dtype
+from minidl.ops.conv import conv2d
+from minidl.ops.table import Sample, operation, require_tensor
+from minidl.ops.windows import output_size, same_padding, single
+from minidl.tensor import Tensor
+
+
+def conv1d_samples(rng: np.random.Generator) -> Iterator[Sample]:
+    """Every kind of padding, strides, gaps, groups, no sequence at all."""
+
+    def sample(x: tuple[int, ...], w: tuple[int, ...], bias: bool = True, **options: object) -> Sample:
+        arrays = [rng.standard_normal(x), rng.standard_normal(w)]
+        return Sample(*arrays, rng.standard_normal(w[0]) if bias else None, **options)
+
+    yield sample((2, 3, 7), (4, 3, 3))
+    yield sample((2, 4, 9), (6, 2, 2), stride=2, padding=3, groups=2)
+    yield sample((1, 3, 8), (3, 1, 4), bias=False, dilation=2, padding="same", groups=3)
+    yield sample((3, 5), (2, 3, 1), stride=(3,), padding="valid")
+    yield sample((0, 3, 5), (2, 3, 2))
+
+
+@operation(samples=conv1d_samples)
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve sequences with filters: y[n, k, t] = bias[k] + Σ_cs weight[k, c, s] · x[n, c, t·σ + s·δ].
+
+    It is `conv2d` with images and filters of one row.
+
+    Args:
+        input: sequences (N, C, T), or one (C, T). weight: filters (K, C / groups, S). bias: (K,).
+        stride: σ, how far the window moves. dilation: δ, how far the filter's values lie apart.
+        padding: zeros before and after; "valid" is none; "same" keeps the length (stride 1 only).
+        groups: the channels are cut into so many groups, each with filters of its own.
+
+    Returns:
+        (N, K, P), P = ⌊(T + 2·padding - dilation·(S - 1) - 1) / stride⌋ + 1; (K, P) for one sequence.
+
+    Raises:
+        TypeError: arguments that are no floating-point Tensors of one dtype.
+        ValueError: shapes that do not go together, a filter longer than the padded sequence, a stride of 0.
+
+    >>> import minidl, minidl.nn.functional as F
+    >>> F.conv1d(minidl.tensor([[1.0, 2.0, 4.0, 8.0]]), minidl.tensor([[[1.0, 10.0]]]), stride=2)
+    tensor([[21., 84.]])
+    """
+    require_tensor("conv1d", input=input, weight=weight, bias=bias)
+    require_same_dtype("conv1d", input=input, weight=weight, bias=bias)
+    if input.ndim == 2:
+        return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    if input.ndim != 3 or weight.ndim != 3:
+        raise ValueError(
+            "conv1d: input must be (N, C, T) or (C, T) and weight (K, C / groups, S), "
+            f"but their shapes are {input.shape} and {weight.shape}"
+        )
+    groups = as_int("conv1d", "groups", groups)
+    (N, C, T), (K, c, S) = input.shape, weight.shape
+    named = f"(x: N={N} C={C} T={T}, weight: K={K} C={c} S={S}, groups={groups})"
+    if groups < 1 or K % groups or K == 0:
+        raise ValueError(f"conv1d: groups must be positive and divide the number of filters {named}")
+    if c * groups != C:
+        raise ValueError(f"conv1d: weight expects {c * groups} input channels but x has {C} {named}")
+    if bias is not None and bias.shape != (K,):
+        raise ValueError(f"conv1d: bias must have shape ({K},), not {bias.shape} {named}")
+    if S == 0:
+        raise ValueError(f"conv1d: the filters are empty {named}")
+    stride, dilation = single("conv1d", "stride", stride, 1), single("conv1d", "dilation", dilation, 1)
+    if padding == "same":
+        if stride != 1:
+            raise ValueError(f"conv1d: padding='same' needs stride 1, not {stride}")
+        ends = same_padding((1, S), (1, dilation))[1]
+    elif isinstance(padding, str) and padding != "valid":
+        raise ValueError(f"conv1d: padding must be 'same', 'valid' or a number, not {padding!r}")
+    else:
+        padding = 0 if padding == "valid" else single("conv1d", "padding", padding, 0)
+        ends = padding, padding
+    output_size("conv1d", (1, T), (1, S), (1, stride), ((0, 0), ends), (1, dilation))
+    around = padding if padding == "same" else (0, padding)
+    y = conv2d(input.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), around, (1, dilation), groups)
+    return y.squeeze(2)
