@@ -32,6 +32,7 @@ from minidl.kernels.simd import (
     add_low_tile,
     add_narrow_tile,
     add_tile,
+    at,
     low_rows,
     narrow_columns,
     narrow_rows,
@@ -224,16 +225,20 @@ def find_rows(starts, i, high, size, left, panel_step, rows, row_step):  # type:
 @helper()
 def begin_sums(out, step, bias, wide, high, add):  # type: ignore[no-untyped-def]
     """What the products are added to: the bias, or zeros; or what is there, plus the bias."""
+    columns = tile_columns(out)
     for i in range(high):
         row = out[i * step :][:wide]
-        if not bias.size:
-            row[:] = 0
-        elif add:
+        if bias.size and add:
             for j in range(row.size):
                 row[j] += bias[j]
-        else:
+        elif bias.size:
             for j in range(row.size):
                 row[j] = bias[j]
+        elif wide == columns:  # a constant: no loop, and no call of memset
+            for j in range(columns):
+                row[at(j)] = 0
+        else:
+            row[:] = 0
 
 
 @helper()

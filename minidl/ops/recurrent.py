@@ -79,7 +79,8 @@ class Recurrent(Function):
         if self.ids is None:
             self.gates = matmul(x, w_ih.T, bias)
         else:
-            self.gates = take_rows(w_ih.T if bias is None else w_ih.T + bias, self.ids)
+            columns = np.add(w_ih.T, 0 if bias is None else bias, order="C")
+            self.gates = take_rows(columns, self.ids)
         self.kept = kernels.forward(self.kind, self.gates, states, w_hh, w_hr, b_hn, sizes, self.reverse)
         N = len(last)
         return (self.kept[0][N:].copy(), *[kept[last] for kept, _ in zip(self.kept, states, strict=False)])
@@ -95,7 +96,7 @@ class Recurrent(Function):
         h = rows_at(self.kept[0], before) if needs_hh else None  # h_{t-1}
         gw_ih = None
         if needs_ih:
-            gw_ih = matmul(da.T, x) if self.ids is None else add_rows(da, self.ids, x.shape[1]).T
+            gw_ih = matmul(da.T, x) if self.ids is None else add_rows(da, self.ids, x.shape[1]).T.copy()
         gw_hh = matmul(da_hidden.T, h) if needs_hh else None
         gw_hr = matmul(dh.T, self.kept[2]) if w_hr.size else None  # forward did h = W_hr m
         return (gx, *gstates, gw_ih, gw_hh, *gbiases, gw_hr)[: len(self.inputs)]
