@@ -30,8 +30,7 @@ from minidl.nn.attention import MultiheadAttention
 from minidl.nn.cache import KeyValueCache
 from minidl.nn.cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
-from minidl.nn.conv import Conv2d
-from minidl.nn.conv1d import Conv1d
+from minidl.nn.conv import Conv1d, Conv2d
 from minidl.nn.dropout import Dropout, Dropout2d
 from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Flatten, Identity, Linear, Unflatten

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from minidl.kernels import conv as kernels
 from minidl.kernels.frame import plane_sums
 from minidl.ops.shapes import pad
 from minidl.ops.table import Sample, operation, require_tensor, run
-from minidl.ops.windows import Padding, Pair, output_size, pair, same_padding
+from minidl.ops.windows import Padding, Pair, numbers, output_size, same_padding
 from minidl.primitives import Einsum, Windows
 from minidl.tensor import Tensor, apply
 
@@ -121,38 +122,66 @@ def conv2d(
     require_same_dtype("conv2d", input=input, weight=weight, bias=bias)
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    if input.ndim != 4 or weight.ndim != 4:
-        raise ValueError(
-            "conv2d: input must be (N, C, H, W) or (C, H, W) and weight (K, C / groups, R, S), "
-            f"but their shapes are {input.shape} and {weight.shape}"
-        )
-    groups = as_int("conv2d", "groups", groups)
-    (N, C, H, W), (K, c, R, S) = input.shape, weight.shape
-    named = f"(x: N={N} C={C} H={H} W={W}, weight: K={K} C={c} R={R} S={S}, groups={groups})"
-    if groups < 1 or K % groups or K == 0:
-        raise ValueError(f"conv2d: groups must be positive and divide the number of filters {named}")
-    if c * groups != C:
-        raise ValueError(f"conv2d: weight expects {c * groups} input channels but x has {C} {named}")
-    if bias is not None and bias.shape != (K,):
-        raise ValueError(f"conv2d: bias must have shape ({K},), not {bias.shape} {named}")
-    if R == 0 or S == 0:
-        raise ValueError(f"conv2d: the filters are empty {named}")
-    stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
-    padding = conv_padding(padding, (R, S), stride, dilation)
-    output_size("conv2d", (H, W), (R, S), stride, padding, dilation)
-    node = Conv2d(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    node = convolution("conv2d", "HW", "RS", input, weight, bias, stride, padding, dilation, groups)
     return run(node, input, weight, bias)
 
 
-def conv_padding(padding: int | Sequence[int] | str, size: Pair, stride: Pair, dilation: Pair) -> Padding:
-    """Zeros before and after the rows and the columns."""
+def convolution(
+    name: str,
+    image: str,
+    window: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int] | str,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> Conv2d:
+    """The node for arguments that go together; else an error that calls the lengths by these letters, "HW" and "RS".
+
+    With one letter each, "T" and "S", the arguments are those of a sequence: an image of one row.
+    """
+    n = len(image)
+    if x.ndim != 2 + n or weight.ndim != 2 + n:
+        sides = ", ".join(image)
+        raise ValueError(
+            f"{name}: input must be (N, C, {sides}) or (C, {sides}) and weight (K, C / groups, {', '.join(window)}), "
+            f"but their shapes are {x.shape} and {weight.shape}"
+        )
+    groups = as_int(name, "groups", groups)
+    C, (K, c), size = x.shape[1], weight.shape[:2], weight.shape[2:]
+    named = f"(x: {lettered('NC' + image, x)}, weight: {lettered('KC' + window, weight)}, groups={groups})"
+    if groups < 1 or K % groups or K == 0:
+        raise ValueError(f"{name}: groups must be positive and divide the number of filters {named}")
+    if c * groups != C:
+        raise ValueError(f"{name}: weight expects {c * groups} input channels but x has {C} {named}")
+    if bias is not None and bias.shape != (K,):
+        raise ValueError(f"{name}: bias must have shape ({K},), not {bias.shape} {named}")
+    if 0 in size:
+        raise ValueError(f"{name}: the filters are empty {named}")
+    stride, dilation = numbers(name, "stride", stride, 1, n), numbers(name, "dilation", dilation, 1, n)
+    padding = conv_padding(name, padding, size, stride, dilation)
+    output_size(name, x.shape[2:], size, stride, padding, dilation)
+    one, none = (1,) * (2 - n), ((0, 0),) * (2 - n)
+    return Conv2d(stride=one + stride, padding=none + padding, dilation=one + dilation, groups=groups)
+
+
+def lettered(letters: str, x: Tensor) -> str:
+    """A shape for messages: N=8 C=3 H=28 W=28."""
+    return " ".join(f"{letter}={n}" for letter, n in zip(letters, x.shape, strict=True))
+
+
+def conv_padding(
+    name: str, padding: Any, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[Pair, ...]:
+    """Zeros before and after, in each direction."""
+    if not isinstance(padding, str):
+        return tuple((n, n) for n in numbers(name, "padding", padding, 0, len(size)))
+    if padding not in ("same", "valid"):
+        raise ValueError(f"{name}: padding must be 'same', 'valid' or numbers, not {padding!r}")
     if padding == "valid":
-        return (0, 0), (0, 0)
-    if padding == "same":
-        if stride != (1, 1):
-            raise ValueError(f"conv2d: padding='same' needs stride 1, not {stride}")
-        return same_padding(size, dilation)
-    if isinstance(padding, str):
-        raise ValueError(f"conv2d: padding must be 'same', 'valid' or numbers, not {padding!r}")
-    rows, columns = pair("conv2d", "padding", padding, 0)
-    return (rows, rows), (columns, columns)
+        return ((0, 0),) * len(size)
+    if set(stride) != {1}:
+        raise ValueError(f"{name}: padding='same' needs stride 1, not {stride}")
+    return same_padding(size, dilation)

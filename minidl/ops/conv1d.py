@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minidl.axes import as_int
 from minidl.dtypes import require_same_dtype
-from minidl.ops.conv import conv2d
-from minidl.ops.table import Sample, operation, require_tensor
-from minidl.ops.windows import output_size, same_padding, single
+from minidl.ops.conv import convolution
+from minidl.ops.table import Sample, operation, require_tensor, run
 from minidl.tensor import Tensor
 
 
@@ -63,33 +61,5 @@ def conv1d(
     require_same_dtype("conv1d", input=input, weight=weight, bias=bias)
     if input.ndim == 2:
         return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    if input.ndim != 3 or weight.ndim != 3:
-        raise ValueError(
-            "conv1d: input must be (N, C, T) or (C, T) and weight (K, C / groups, S), "
-            f"but their shapes are {input.shape} and {weight.shape}"
-        )
-    groups = as_int("conv1d", "groups", groups)
-    (N, C, T), (K, c, S) = input.shape, weight.shape
-    named = f"(x: N={N} C={C} T={T}, weight: K={K} C={c} S={S}, groups={groups})"
-    if groups < 1 or K % groups or K == 0:
-        raise ValueError(f"conv1d: groups must be positive and divide the number of filters {named}")
-    if c * groups != C:
-        raise ValueError(f"conv1d: weight expects {c * groups} input channels but x has {C} {named}")
-    if bias is not None and bias.shape != (K,):
-        raise ValueError(f"conv1d: bias must have shape ({K},), not {bias.shape} {named}")
-    if S == 0:
-        raise ValueError(f"conv1d: the filters are empty {named}")
-    stride, dilation = single("conv1d", "stride", stride, 1), single("conv1d", "dilation", dilation, 1)
-    if padding == "same":
-        if stride != 1:
-            raise ValueError(f"conv1d: padding='same' needs stride 1, not {stride}")
-        ends = same_padding((1, S), (1, dilation))[1]
-    elif isinstance(padding, str) and padding != "valid":
-        raise ValueError(f"conv1d: padding must be 'same', 'valid' or a number, not {padding!r}")
-    else:
-        padding = 0 if padding == "valid" else single("conv1d", "padding", padding, 0)
-        ends = padding, padding
-    output_size("conv1d", (1, T), (1, S), (1, stride), ((0, 0), ends), (1, dilation))
-    around = padding if padding == "same" else (0, padding)
-    y = conv2d(input.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), around, (1, dilation), groups)
-    return y.squeeze(2)
+    node = convolution("conv1d", "T", "S", input, weight, bias, stride, padding, dilation, groups)
+    return run(node, input.unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2)

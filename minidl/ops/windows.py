@@ -15,37 +15,41 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # (top, bottom), (left, right)
 
 
-def pair(name: str, argument: str, value: Any, minimum: int) -> Pair:
-    """(rows, columns) from an int or a sequence of one or two; ValueError below the minimum."""
+def numbers(name: str, argument: str, value: Any, minimum: int, count: int) -> tuple[int, ...]:
+    """So many ints, from an int, which stands for each, or from a sequence; ValueError below the minimum."""
     values = tuple(value) if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else (value,)
     values = tuple(as_int(name, argument, n) for n in values)
     if len(values) == 1:
-        values *= 2
-    if len(values) != 2:
-        raise ValueError(f"{name}: {argument} must be an int or a pair of ints, not {value!r}")
+        values *= count
+    if len(values) != count:
+        several = "a pair of ints" if count == 2 else "a sequence of one"
+        raise ValueError(f"{name}: {argument} must be an int or {several}, not {value!r}")
     if min(values) < minimum:
         raise ValueError(f"{name}: {argument} must be at least {minimum}, but is {value}")
     return values
 
 
-def single(name: str, argument: str, value: Any, minimum: int) -> int:
-    """The int, or that in a sequence of one; ValueError below the minimum."""
-    values = tuple(value) if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else (value,)
-    if len(values) != 1:
-        raise ValueError(f"{name}: {argument} must be an int or a sequence of one, not {value!r}")
-    return pair(name, argument, values[0], minimum)[0]
-
-
-def same_padding(size: Pair, dilation: Pair) -> Padding:
-    """Padding that keeps the image's size at stride 1; where it is odd, the larger half goes behind, as in PyTorch."""
-    totals = [d * (n - 1) for n, d in zip(size, dilation, strict=True)]
-    rows, columns = ((total // 2, total - total // 2) for total in totals)
+def pair(name: str, argument: str, value: Any, minimum: int) -> Pair:
+    """(rows, columns) from an int or a sequence of one or two; ValueError below the minimum."""
+    rows, columns = numbers(name, argument, value, minimum, 2)
     return rows, columns
 
 
+def same_padding(size: Sequence[int], dilation: Sequence[int]) -> tuple[Pair, ...]:
+    """Padding that keeps the image's size at stride 1; where it is odd, the larger half goes behind, as in PyTorch."""
+    totals = [d * (n - 1) for n, d in zip(size, dilation, strict=True)]
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
 def output_size(
-    name: str, image: Pair, size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool = False
-) -> Pair:
+    name: str,
+    image: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    ceil_mode: bool = False,
+) -> tuple[int, ...]:
     """How many windows fit: ⌊(H + padding - dilation·(R - 1) - 1) / stride⌋ + 1, in each direction.
 
     With `ceil_mode` the division rounds up, but a window must start inside the image or its leading padding.
@@ -66,5 +70,6 @@ def output_size(
             )
         counts.append(count)
     if math.prod(counts) > MOST_PLACES:
-        raise ValueError(f"{name}: an output of {counts[0]} x {counts[1]} places is too large (padding {padding})")
-    return counts[0], counts[1]
+        places = " x ".join(map(str, counts))
+        raise ValueError(f"{name}: an output of {places} places is too large (padding {padding})")
+    return tuple(counts)
