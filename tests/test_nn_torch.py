@@ -38,6 +38,16 @@ LAYERS = [
     ("AvgPool2d", (3,), {"divisor_override": 5}, IMAGES),
     ("AdaptiveAvgPool2d", (2,), {}, IMAGES),
     ("AdaptiveAvgPool2d", ((None, 4),), {}, IMAGES),
+    ("AdaptiveAvgPool1d", (3,), {}, (2, 4, 7)),
+    ("AdaptiveAvgPool1d", (5,), {}, (4, 3)),
+    ("AdaptiveMaxPool2d", (2,), {}, IMAGES),
+    ("AdaptiveMaxPool2d", ((None, 4),), {}, IMAGES),
+    ("AdaptiveMaxPool1d", (3,), {}, (2, 4, 7)),
+    ("AdaptiveMaxPool1d", (5,), {}, (4, 3)),
+    ("MaxPool1d", (2,), {}, (2, 4, 7)),
+    ("MaxPool1d", (3, 2, 1, 2), {"ceil_mode": True}, (4, 11)),
+    ("AvgPool1d", (2,), {}, (2, 4, 7)),
+    ("AvgPool1d", ((3,), 2, 1, True, False), {}, (4, 11)),
     ("BatchNorm1d", (4,), {}, (5, 4)),
     ("BatchNorm1d", (4,), {"momentum": None, "eps": 0.1}, (5, 4, 3)),
     ("BatchNorm2d", (4,), {"momentum": 0.3}, IMAGES),
@@ -111,10 +121,19 @@ def test_layers(name, args, kwargs, shape):
     compare(ours, theirs, np.random.default_rng(2).standard_normal(shape), rtol=rtol)
 
 
-def test_max_pool_indices():
-    x = np.random.default_rng(0).standard_normal(IMAGES)
-    a = nn.MaxPool2d(3, 2, 1, return_indices=True)(minidl.tensor(x))
-    b = torch.nn.MaxPool2d(3, 2, 1, return_indices=True)(torch.tensor(x))
+@pytest.mark.parametrize(
+    ("name", "args", "shape"),
+    [
+        *(("MaxPool2d", (3, 2, 1), shape) for shape in (IMAGES, IMAGES[1:])),
+        *(("MaxPool1d", (3, 2, 1), shape) for shape in ((2, 4, 7), (4, 7))),
+        *(("AdaptiveMaxPool2d", ((3, 5),), shape) for shape in (IMAGES, IMAGES[1:])),
+        *(("AdaptiveMaxPool1d", (5,), shape) for shape in ((2, 4, 7), (4, 3))),
+    ],
+)
+def test_indices_of_maxima(name, args, shape):
+    x = np.random.default_rng(0).integers(0, 4, shape) * 1.0  # with ties, where the first counts
+    a = getattr(nn, name)(*args, return_indices=True)(minidl.tensor(x))
+    b = getattr(torch.nn, name)(*args, return_indices=True)(torch.tensor(x))
     for ours, theirs in zip(a, b, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 

@@ -47,3 +47,36 @@ def test_dtypes(name):
         getattr(F, name)(minidl.zeros(*X, dtype=minidl.int64), 2)
     with pytest.raises(TypeError, match=name):
         getattr(F, name)(minidl.zeros(*X).numpy(), 2)
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "avg_pool1d"])
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((8,), {"kernel_size": 2}, "input must be (N, C, T) or (C, T), not (8,)"),
+        ((3, 8), {"kernel_size": (2, 2)}, "kernel_size must be an int or a sequence of one, not (2, 2)"),
+        ((3, 8), {"kernel_size": 3, "padding": 2}, "padding must be at most half the window, but is (2,)"),
+        ((3, 8), {"kernel_size": 9}, "the kernel (9,) with dilation (1,) is larger than the padded image (image (8,)"),
+    ],
+)
+def test_sequences_are_called_sequences(name, shape, options, message):
+    with pytest.raises(ValueError, match=re.escape(f"{name}: {message}")):
+        getattr(F, name)(minidl.zeros(*shape), **options)
+
+
+@pytest.mark.parametrize("kind", ["avg", "max"])
+def test_adaptive(kind):
+    pool1d, pool2d = (getattr(F, f"adaptive_{kind}_pool{n}d") for n in (1, 2))
+    for size in ((1, 2, 3), -1, (2, -1)):
+        with pytest.raises(ValueError, match=f"adaptive_{kind}_pool2d: output_size"):
+            pool2d(minidl.zeros(*X), size)
+    with pytest.raises(ValueError, match=f"adaptive_{kind}_pool1d: output_size"):
+        pool1d(minidl.zeros(2, 3, 8), (2, 2))
+    with pytest.raises(ValueError, match=re.escape(f"adaptive_{kind}_pool1d: input must be (N, C, T)")):
+        pool1d(minidl.zeros(*X), 2)
+    assert pool1d(minidl.zeros(0, 3, 8), 2).shape == (0, 3, 2) and pool2d(minidl.zeros(*X), (0, 3)).shape == (
+        2,
+        3,
+        0,
+        3,
+    )

@@ -12,6 +12,7 @@ from minidl.ops.activation import (
     softshrink,
     threshold,
 )
+from minidl.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool1d, adaptive_max_pool2d
 from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
 from minidl.ops.conv1d import conv1d
@@ -31,7 +32,8 @@ from minidl.ops.linear import linear
 from minidl.ops.loss import cross_entropy, nll_loss
 from minidl.ops.math import tanh
 from minidl.ops.norm import batch_norm, layer_norm
-from minidl.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from minidl.ops.pool import avg_pool2d, max_pool2d
+from minidl.ops.pool1d import avg_pool1d, max_pool1d
 from minidl.ops.positions import rotary_embedding, sinusoidal_positions
 from minidl.ops.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from minidl.ops.shapes import pad
@@ -52,7 +54,11 @@ from minidl.ops.smooth import (
 from minidl.ops.softmax import log_softmax, softmax, softmin
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -80,6 +86,7 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "lstm",
+    "max_pool1d",
     "max_pool2d",
     "mish",
     "mse_loss",

@@ -13,7 +13,7 @@ from minidl.function import Function
 from minidl.kernels import pool as kernels
 from minidl.ops.shapes import pad
 from minidl.ops.table import Sample, operation, require_tensor, run
-from minidl.ops.windows import Padding, Pair, output_size, pair
+from minidl.ops.windows import Padding, Pair, numbers, output_size
 from minidl.primitives import Windows
 from minidl.tensor import Tensor, apply
 
@@ -139,32 +139,40 @@ def pooling_arguments(
     padding: Any,
     dilation: Any,
     ceil_mode: bool,
-) -> dict[str, Pair]:
-    """The options of a pooling, checked; ValueError naming the operation and the shapes."""
+) -> dict[str, tuple[int, ...]]:
+    """The options of a pooling, checked; ValueError naming the operation and the shapes. A sequence is one row."""
     if 0 in input.shape[1:]:
         raise ValueError(f"{name}: only the batch may be empty, not the shape {input.shape}")
-    size = pair(name, "kernel_size", kernel_size, 1)
-    stride = size if stride is None or stride == () or stride == [] else pair(name, "stride", stride, 1)
-    padding, dilation = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
+    n = input.ndim - 2
+    size = numbers(name, "kernel_size", kernel_size, 1, n)
+    stride = size if stride is None or stride == () or stride == [] else numbers(name, "stride", stride, 1, n)
+    padding, dilation = numbers(name, "padding", padding, 0, n), numbers(name, "dilation", dilation, 1, n)
     if any(p > (d * (r - 1) + 1) // 2 for p, r, d in zip(padding, size, dilation, strict=True)):
         raise ValueError(f"{name}: padding must be at most half the window, but is {padding} for {size} x {dilation}")
-    pads = (padding[0], padding[0]), (padding[1], padding[1])
-    output = output_size(name, input.shape[2:], size, stride, pads, dilation, ceil_mode)
+    output = output_size(name, input.shape[2:], size, stride, [(p, p) for p in padding], dilation, ceil_mode)
     if min(output) < 1:
         raise ValueError(
             f"{name}: nothing would be left of the image (input {input.shape}, kernel {size}, stride {stride}, "
             f"padding {padding}, dilation {dilation})"
         )
-    return {"size": size, "stride": stride, "padding": padding, "dilation": dilation, "output": output}
+    one, none = (1,) * (2 - n), (0,) * (2 - n)
+    options = {"size": size, "stride": stride, "dilation": dilation, "output": output}
+    return {"padding": none + padding} | {option: one + value for option, value in options.items()}
 
 
-def as_batch(name: str, input: Tensor) -> Tensor:
-    """Images (N, C, H, W) from a floating-point Tensor of them or of one image (C, H, W)."""
+def as_batch(name: str, input: Tensor, sides: str = "H, W") -> Tensor:
+    """Images (N, C, H, W), or sequences (N, C, T), from a floating-point Tensor of them or of one without N."""
     require_tensor(name, input=input)
     require_float(name, input=input)
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{name}: input must be (N, C, H, W) or (C, H, W), not {input.shape}")
-    return input if input.ndim == 4 else input.unsqueeze(0)
+    one = 2 + sides.count(",")
+    if input.ndim not in (one, one + 1):
+        raise ValueError(f"{name}: input must be (N, C, {sides}) or (C, {sides}), not {input.shape}")
+    return input if input.ndim > one else input.unsqueeze(0)
+
+
+def squeezed(found: Any, *dims: int) -> Any:
+    """A Tensor, or values and indices, without these dimensions of length 1."""
+    return tuple(t.squeeze(dims) for t in found) if isinstance(found, tuple) else found.squeeze(dims)
 
 
 def distinct(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -222,9 +230,7 @@ def max_pool2d(
     x = as_batch("max_pool2d", input)
     options = pooling_arguments("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     found = run(MaxPool2d(**options, indices=bool(return_indices)), x)
-    if input.ndim == 4:
-        return found
-    return (found[0].squeeze(0), found[1].squeeze(0)) if return_indices else found.squeeze(0)
+    return found if input.ndim == 4 else squeezed(found, 0)
 
 
 def avg_pool2d_samples(rng: np.random.Generator) -> Iterator[Sample]:
@@ -278,45 +284,3 @@ def avg_pool2d(
     del options["dilation"]
     y = run(AvgPool2d(**options, count_include_pad=count_include_pad, divisor_override=divisor_override), x)
     return y if input.ndim == 4 else y.squeeze(0)
-
-
-def adaptive_avg_pool2d_samples(rng: np.random.Generator) -> Iterator[Sample]:
-    """Windows that tile the image, and such that overlap."""
-    yield Sample(rng.standard_normal((2, 3, 6, 8)), (3, 2))
-    yield Sample(rng.standard_normal((3, 5, 7)), (2, 3))
-    yield Sample(rng.standard_normal((2, 2, 5, 7)), (None, 1))
-
-
-@operation(samples=adaptive_avg_pool2d_samples)
-def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The means of P×Q windows that share the image evenly, whatever its size: for P = Q = 1 the mean of each channel.
-
-    Window p holds the rows ⌊p·H/P⌋ to ⌈(p + 1)·H/P⌉ - 1, columns likewise. It is linear along each direction: a matrix
-    of 0 and 1/count from the left and from the right, y = A x Bᵀ.
-
-    Args:
-        input: images (N, C, H, W), or one image (C, H, W).
-        output_size: P and Q, or one number for both; None keeps the image's.
-
-    >>> import minidl, minidl.nn.functional as F
-    >>> F.adaptive_avg_pool2d(minidl.arange(8, dtype=minidl.float32).reshape(1, 2, 4), 1)
-    tensor([[[3.5]]])
-    """
-    x = as_batch("adaptive_avg_pool2d", input)
-    sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
-    if len(sizes) != 2 or 0 in x.shape[1:]:
-        raise ValueError(f"adaptive_avg_pool2d: output_size {output_size} does not go with shape {input.shape}")
-    P, Q = (n if size is None else size for n, size in zip(x.shape[2:], sizes, strict=True))
-    P, Q = pair("adaptive_avg_pool2d", "output_size", (P, Q), 0)
-    rows, columns = averaging_matrix(P, x.shape[2], x.dtype), averaging_matrix(Q, x.shape[3], x.dtype)
-    y = rows @ x @ columns.mT
-    return y if input.ndim == 4 else y.squeeze(0)
-
-
-def averaging_matrix(windows: int, length: int, dtype: np.dtype) -> Tensor:
-    """(windows, length): row p has 1/count at the places that window p holds."""
-    matrix = np.zeros((windows, length), dtype)
-    for p in range(windows):
-        start, end = p * length // windows, -(-(p + 1) * length // windows)
-        matrix[p, start:end] = 1 / (end - start)
-    return Tensor(matrix)
