@@ -34,6 +34,7 @@ from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequentia
 from minidl.nn.conv import Conv1d, Conv2d
 from minidl.nn.dropout import Dropout, Dropout2d
 from minidl.nn.embedding import Embedding
+from minidl.nn.group_norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, RMSNorm
 from minidl.nn.linear import Flatten, Identity, Linear, Unflatten
 from minidl.nn.loss import (
     BCELoss,
@@ -82,12 +83,15 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRUCell",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KeyValueCache",
     "L1Loss",
     "LSTMCell",
@@ -109,6 +113,7 @@ __all__ = [
     "PReLU",
     "Parameter",
     "ParameterList",
+    "RMSNorm",
     "RNNCell",
     "ReLU",
     "ReLU6",

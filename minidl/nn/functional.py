@@ -26,6 +26,7 @@ from minidl.ops.distances import (
 )
 from minidl.ops.dropout import dropout, dropout2d
 from minidl.ops.embedding import embedding
+from minidl.ops.group_norm import group_norm, instance_norm, rms_norm
 from minidl.ops.heads import split_heads
 from minidl.ops.indexing import one_hot
 from minidl.ops.linear import linear
@@ -73,12 +74,14 @@ __all__ = [
     "embedding",
     "gelu",
     "glu",
+    "group_norm",
     "gru",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -96,6 +99,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "rnn_relu",
     "rnn_tanh",
     "rotary_embedding",
