@@ -330,7 +330,7 @@ def test_losses(reduction):
         (lambda: nn.Conv2d(4, 6, 0), ValueError, "Conv2d: kernel_size must be at least 1"),
         (lambda: nn.Conv2d(4, 6, 3, stride=0), ValueError, "Conv2d: stride must be at least 1"),
         (lambda: nn.Conv2d(4, 6, 3, padding=-1), ValueError, "Conv2d: padding must be at least 0"),
-        (lambda: nn.Conv2d(4, 6, 3, padding="full"), ValueError, "'same', 'valid' or ints"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="full"), ValueError, "'same', 'valid' or numbers"),
         (lambda: nn.Conv2d(4, 6, 3, stride=2, padding="same"), ValueError, "needs stride 1"),
         (lambda: nn.Conv2d(4, 6, 3, dilation=0), ValueError, "Conv2d: dilation must be at least 1"),
         (lambda: nn.Conv2d(4, 6, (3, 3, 3)), ValueError, "Conv2d: kernel_size"),
