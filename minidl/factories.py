@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.axes import as_shape
+from minidl.axes import as_int, as_shape
 from minidl.dtypes import as_array, as_dtype, float32, int64
 from minidl.function import Version
 from minidl.random import Generator, stream
@@ -195,6 +195,45 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     if p.size and not (p.min() >= 0 and p.max() <= 1):
         raise ValueError("bernoulli: probabilities must be in 0..1")
     return made((stream(generator).random(p.shape, np.float64) < p).astype(p.dtype))
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Draw indices of classes, (num_samples,) or (N, num_samples), with probabilities in proportion to each row.
+
+    >>> import minidl
+    >>> minidl.multinomial(minidl.tensor([0.0, 3.0, 0.0]), 2, replacement=True)
+    tensor([1, 1])
+
+    Args:
+        input: (C,) or (N, C), weights that need not add up to 1.
+        replacement: whether a class may be drawn again.
+
+    Raises:
+        TypeError: weights that are no floating-point Tensor.
+        ValueError: other shapes, weights that are negative, not finite or all 0; fewer of them than are to be drawn.
+    """
+    if not isinstance(input, Tensor) or input.dtype.kind != "f":
+        raise TypeError(f"multinomial: input must be a floating-point Tensor, not {getattr(input, 'dtype', input)}")
+    count, weights = as_int("multinomial", "num_samples", num_samples), np.atleast_2d(input._array).astype(np.float64)
+    if input.ndim not in (1, 2) or not input.shape[-1]:
+        raise ValueError(f"multinomial: input must be (C,) or (N, C), not {input.shape}")
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(1).all():
+        raise ValueError("multinomial: weights must be finite and not negative, and no row all 0")
+    fewest = int((weights > 0).sum(1).min(initial=weights.shape[1]))
+    if count < 1 or (not replacement and count > fewest):
+        raise ValueError(f"multinomial: cannot draw {count} of {fewest} classes (replacement={replacement})")
+    chance = stream(generator)
+    if replacement:
+        edges = np.cumsum(weights, 1)
+        points = chance.random((len(weights), count)) * edges[:, -1:]
+        drawn = [np.searchsorted(row, at, side="right") for row, at in zip(edges, points, strict=True)]
+        found = np.array(drawn, np.int64).reshape(len(weights), count)
+    else:  # the first to arrive, where a class of weight w arrives after an exponential time of mean 1/w
+        with np.errstate(divide="ignore"):
+            found = np.argsort(chance.exponential(size=weights.shape) / weights, axis=1, kind="stable")[:, :count]
+    return made(found[0] if input.ndim == 1 else np.ascontiguousarray(found))
 
 
 def normal(

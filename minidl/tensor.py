@@ -170,9 +170,9 @@ class Tensor(Arithmetic, Comparison, Reductions, Shapes, Indexing, InPlace, Ufun
         """Say that the memory has changed, so that a graph that kept it can tell."""
         self._version.change()
 
-    def numpy(self) -> np.ndarray:
-        """The array itself, sharing memory. RuntimeError while a gradient flows here: detach() first, as in PyTorch."""
-        if self._node is not None:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The array itself, sharing memory. RuntimeError while a gradient flows here, unless `force`."""
+        if self._node is not None and not force:
             raise RuntimeError("numpy: this Tensor requires a gradient; use t.detach().numpy()")
         return self.__array__()
 

@@ -172,6 +172,18 @@ class Arithmetic:
         """The smaller of both, elementwise; a tie gives each half of the gradient; NaN wins."""
         return self._binary(Minimum, other)
 
+    def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+        """self + value · tensor1 · tensor2."""
+        return self.add(tensor1 * tensor2, alpha=value)
+
+    def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+        """self + value · tensor1 / tensor2."""
+        return self.add(tensor1 / tensor2, alpha=value)
+
+    def lerp(self, end: Tensor, weight: Operand) -> Tensor:
+        """self + weight · (end - self): part of the way to `end`."""
+        return self + (end - self) * weight
+
     # Mathematics
 
     def _unary(self, name: str, primitive: Any) -> Tensor:
@@ -318,3 +330,9 @@ class Arithmetic:
         return self @ other
 
     mm = bmm = mv = dot = matmul
+
+    def outer(self, vec2: Tensor) -> Tensor:
+        """The outer product aᵢ bⱼ of two vectors."""
+        if (self.ndim, vec2.ndim) != (1, 1):
+            raise ValueError(f"outer: takes 1 and 1 dimensions, not shapes {self.shape} and {vec2.shape}")
+        return self.unsqueeze(1) * vec2

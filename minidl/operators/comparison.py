@@ -104,3 +104,17 @@ class Comparison:
     def logical_and(self, other: Operand) -> Tensor:
         """Where both are true."""
         return self._without_gradient("logical_and", np.logical_and, other)
+
+    def isclose(self, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+        """Where |self - other| <= atol + rtol · |other|, or both are the same infinity."""
+        broadcast_shapes("isclose", self.shape, other.shape)
+        return self._constant(np.asarray(np.isclose(self._array, other._array, rtol, atol, equal_nan)))
+
+    def allclose(self, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+        """Whether |self - other| <= atol + rtol · |other| everywhere."""
+        broadcast_shapes("allclose", self.shape, other.shape)
+        return bool(np.allclose(self._array, other._array, rtol, atol, equal_nan))
+
+    def equal(self, other: Tensor) -> bool:
+        """Whether shapes and all values are the same."""
+        return np.array_equal(self._array, other._array)

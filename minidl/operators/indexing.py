@@ -133,6 +133,38 @@ class Indexing:
             raise ValueError(f"masked_fill: value must have no dimensions, not shape {value.shape}")
         return self.where(~mask, value)
 
+    def tril(self, diagonal: int = 0) -> Tensor:
+        """The lower triangle of matrices, with the diagonal so far above the main one; 0 above it."""
+        return self._triangle("tril", np.tril, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        """The upper triangle of matrices, from the diagonal so far above the main one; 0 below it."""
+        return self._triangle("triu", np.triu, diagonal)
+
+    def _triangle(self, name: str, part: Any, diagonal: int) -> Tensor:
+        if self.ndim < 2:
+            raise ValueError(f"{name}: input must be a matrix or several, not of shape {self.shape}")
+        return self.where(part(np.ones(self.shape[-2:], bool_), as_int(name, "diagonal", diagonal)), 0)
+
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        """Where the values are not 0: (count, ndim) indices, or with `as_tuple` one vector for each dimension."""
+        if as_tuple:
+            return tuple(map(self._constant, np.nonzero(np.atleast_1d(self._array))))
+        return self._constant(np.argwhere(self._array).astype(int64))
+
+    def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Tensor:
+        """Each slice along a dim `repeats` times, all as often or each by its number; without a dim, each value."""
+        x = self.reshape(-1) if dim is None or not self.ndim else self
+        axis = norm_axis("repeat_interleave", dim or 0, x.ndim)
+        counts = np.atleast_1d(np.asarray(repeats))
+        if counts.dtype.kind not in "iu":
+            raise TypeError(f"repeat_interleave: repeats must be integers, not {counts.dtype}")
+        if counts.ndim != 1 or len(counts) not in (1, x.shape[axis]) or counts.min(initial=0) < 0:
+            raise ValueError(
+                f"repeat_interleave: repeats must be one number from 0 on, or {x.shape[axis]}, not {counts.tolist()}"
+            )
+        return x[(*(slice(None),) * axis, np.repeat(np.arange(x.shape[axis]), counts))]
+
     # Values out
 
     def item(self) -> Any:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minidl.dtypes import require_float
 from minidl.function import Leaf
 from minidl.mode import mode
+from minidl.random import Generator, stream
 
 if TYPE_CHECKING:
     from minidl.tensor import Tensor
@@ -89,6 +91,38 @@ class InPlace:
     def masked_fill_(self, mask: Any, value: Any) -> Tensor:
         """Overwrite with `value` where the mask is true."""
         return self._assign(self._in_place().masked_fill(mask, value))
+
+    def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+        """self += value · tensor1 · tensor2."""
+        return self._assign(self._in_place().addcmul(tensor1, tensor2, value=value))
+
+    def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+        """self += value · tensor1 / tensor2."""
+        return self._assign(self._in_place().addcdiv(tensor1, tensor2, value=value))
+
+    def lerp_(self, end: Tensor, weight: Any) -> Tensor:
+        """self += weight · (end - self)."""
+        return self._assign(self._in_place().lerp(end, weight))
+
+    def scatter_add_(self, dim: int, index: Tensor, src: Tensor) -> Tensor:
+        """self[index[i][j]][j] += src[i][j] for dim 0, and so on for others."""
+        return self._assign(self._in_place().scatter_add(dim, index, src))
+
+    def uniform_(self, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Overwrite with numbers drawn evenly from an interval. ValueError for an empty or infinite one."""
+        require_float("uniform_", self=self)
+        if not 0 <= to - from_ < np.inf:
+            raise ValueError(f"uniform_: expects from <= to, both finite, not {from_} and {to}")
+        self._in_place()
+        return self._assign(self._constant(stream(generator).uniform(from_, to, self.shape).astype(self.dtype)))
+
+    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Overwrite with normal numbers of a mean and a standard deviation. ValueError for a negative one."""
+        require_float("normal_", self=self)
+        if not std >= 0:
+            raise ValueError(f"normal_: std must not be negative, but is {std}")
+        self._in_place()
+        return self._assign(self._constant(stream(generator).normal(mean, std, self.shape).astype(self.dtype)))
 
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
 

@@ -55,6 +55,21 @@ class Shapes:
         """Whether the values lie in memory in row-major order without gaps."""
         return self._array.flags.c_contiguous
 
+    def new_zeros(self, *size: Any) -> Tensor:
+        """Zeros of our dtype, in another shape."""
+        return self.new_full(as_shape("new_zeros", size), 0)
+
+    def new_ones(self, *size: Any) -> Tensor:
+        """Ones of our dtype, in another shape."""
+        return self.new_full(as_shape("new_ones", size), 1)
+
+    def new_full(self, size: Sequence[int], fill_value: Any) -> Tensor:
+        """One value in our dtype, in another shape."""
+        size = as_shape("new_full", (size,))
+        if min(size, default=0) < 0:
+            raise ValueError(f"new_full: a length in {size} is negative")
+        return self._constant(np.full(size, fill_value, self.dtype))
+
     def __len__(self) -> int:
         if not self._array.ndim:
             raise TypeError("len: a 0-dimensional Tensor has no length")

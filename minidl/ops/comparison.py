@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minidl.ops.samples import binary, unary
 from minidl.ops.table import operation, require_tensor
 from minidl.tensor import Tensor
@@ -112,13 +110,20 @@ def isfinite(input: Tensor) -> Tensor:
     return input.isfinite()
 
 
+@operation(samples=binary())
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Where |input - other| <= atol + rtol · |other|, or both are the same infinity; shapes broadcast."""
+    require_tensor("isclose", input=input, other=other)
+    return input.isclose(other, rtol, atol, equal_nan)
+
+
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all values are the same."""
     require_tensor("equal", input=input, other=other)
-    return np.array_equal(input._array, other._array)
+    return input.equal(other)
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether |input - other| <= atol + rtol · |other| everywhere."""
     require_tensor("allclose", input=input, other=other)
-    return bool(np.allclose(input._array, other._array, rtol, atol, equal_nan))
+    return input.allclose(other, rtol, atol, equal_nan)

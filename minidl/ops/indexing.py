@@ -20,6 +20,7 @@ __all__ = [
     "narrow",
     "nonzero",
     "one_hot",
+    "repeat_interleave",
     "scatter_add",
     "select",
     "take_along_dim",
@@ -127,9 +128,23 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Where the values are not 0: (count, ndim) indices, or with `as_tuple` one vector for each dimension."""
     require_tensor("nonzero", input=input)
-    if as_tuple:
-        return tuple(Tensor(places) for places in np.nonzero(np.atleast_1d(input._array)))
-    return Tensor(np.argwhere(input._array).astype(int64))
+    return input.nonzero(as_tuple=as_tuple)
+
+
+@operation(
+    samples=calls(
+        on(3, 2, repeats=2), on(3, 2, repeats=Tensor(np.array([2, 0, 3])), dim=0), on(2, 3, repeats=2, dim=-1)
+    )
+)
+def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+    """Each slice along a dim `repeats` times, all as often or each by its number; without a dim, each value.
+
+    >>> import minidl
+    >>> minidl.repeat_interleave(minidl.tensor([5, 7]), minidl.tensor([1, 3]))
+    tensor([5, 7, 7, 7])
+    """
+    require_tensor("repeat_interleave", input=input)
+    return input.repeat_interleave(repeats, dim)
 
 
 @operation(
@@ -169,17 +184,12 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 @operation(samples=calls(on(3, 4), on(2, 3, 3, diagonal=-1)))
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of matrices, with the diagonal so far above the main one; 0 above it."""
-    return triangle("tril", input, np.tril, diagonal)
+    require_tensor("tril", input=input)
+    return input.tril(diagonal)
 
 
 @operation(samples=calls(on(3, 4), on(2, 3, 3, diagonal=1)))
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of matrices, from the diagonal so far above the main one; 0 below it."""
-    return triangle("triu", input, np.triu, diagonal)
-
-
-def triangle(name: str, input: Tensor, part: Any, diagonal: int) -> Tensor:
-    require_tensor(name, input=input)
-    if input.ndim < 2:
-        raise ValueError(f"{name}: input must be a matrix or several, not of shape {input.shape}")
-    return input.where(part(np.ones(input.shape[-2:], bool), as_int(name, "diagonal", diagonal)), 0)
+    require_tensor("triu", input=input)
+    return input.triu(diagonal)

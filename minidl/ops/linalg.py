@@ -84,8 +84,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 @operation(samples=products(((3,), (2,))))
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product aᵢ bⱼ of two vectors."""
-    of_rank("outer", 1, 1, input=input, vec2=vec2)
-    return input.unsqueeze(1) * vec2
+    require_tensor("outer", input=input, vec2=vec2)
+    return input.outer(vec2)
 
 
 def tensordot_samples(rng: np.random.Generator) -> Iterator[Sample]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
-from minidl.ops.samples import binary, calls, distinct, normal, on, positive, signed, unary
+from minidl.ops.samples import Draw, binary, calls, distinct, normal, on, positive, signed, unary
 from minidl.ops.table import Sample, operation, require_tensor
 from minidl.tensor import Tensor
 
 __all__ = [
     "abs",
     "add",
+    "addcdiv",
+    "addcmul",
     "ceil",
     "clamp",
     "clip",
@@ -20,6 +24,7 @@ __all__ = [
     "exp",
     "expm1",
     "floor",
+    "lerp",
     "log",
     "log1p",
     "log2",
@@ -59,6 +64,40 @@ def sub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
     """input - alpha · other; shapes broadcast."""
     require_tensor("sub", input=input)
     return input.sub(other, alpha=alpha)
+
+
+def of_three(draw: Draw) -> Callable[[np.random.Generator], Iterator[Sample]]:
+    """Samples of three Tensors that broadcast, the last drawn so."""
+    return calls(
+        lambda rng: Sample(normal(rng, 2, 3), normal(rng, 3), draw(rng, 2, 1), value=0.5),
+        lambda rng: Sample(normal(rng, 3), normal(rng, 2, 3), draw(rng)),
+    )
+
+
+@operation(samples=of_three(normal))
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value · tensor1 · tensor2; shapes broadcast."""
+    require_tensor("addcmul", input=input, tensor1=tensor1, tensor2=tensor2)
+    return input.addcmul(tensor1, tensor2, value=value)
+
+
+@operation(samples=of_three(positive))
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value · tensor1 / tensor2; shapes broadcast."""
+    require_tensor("addcdiv", input=input, tensor1=tensor1, tensor2=tensor2)
+    return input.addcdiv(tensor1, tensor2, value=value)
+
+
+@operation(
+    samples=calls(
+        lambda rng: Sample(normal(rng, 2, 3), normal(rng, 3), 0.25),
+        lambda rng: Sample(normal(rng, 3), normal(rng, 2, 1), normal(rng, 2, 3)),
+    )
+)
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
+    """input + weight · (end - input): part of the way to `end`; shapes broadcast."""
+    require_tensor("lerp", input=input, end=end)
+    return input.lerp(end, weight)
 
 
 @operation(samples=binary())
