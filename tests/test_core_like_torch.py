@@ -70,6 +70,27 @@ def test_in_place_scatter():
     np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: t.fill_(0), lambda t: t.zero_(), lambda t: t.copy_(1.0), lambda t: t.uniform_(), lambda t: t.normal_()],
+)
+def test_a_leaf_that_requires_a_gradient_is_not_overwritten(change):
+    """It would lose its gradient in silence."""
+    for library in (minidl, torch):
+        x = library.ones(2, requires_grad=True)
+        with pytest.raises(RuntimeError, match="leaf"):
+            change(x)
+        with library.no_grad():
+            change(x)
+        assert x.requires_grad
+
+
+def test_nor_is_a_view_in_a_graph():
+    x = minidl.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="view"):
+        (x * 2.0)[:2].fill_(0)
+
+
 def test_comparisons_as_a_whole():
     a, b = np.array([1.0, np.inf, np.nan, 2.0]), np.array([1.0 + 1e-9, np.inf, np.nan, 3.0])
     for options in ({}, {"equal_nan": True}, {"rtol": 1.0}, {"atol": 1.0}):

@@ -57,6 +57,7 @@ class InPlace:
 
     def copy_(self, other: Any) -> Tensor:
         """Overwrite with another's values, which broadcast and are cast."""
+        self._in_place()
         other = other if isinstance(other, InPlace) else self._operand(other)
         return self._assign(other.to(self.dtype).expand(self.shape))
 
