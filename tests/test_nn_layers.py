@@ -337,7 +337,7 @@ def test_losses(reduction):
         (lambda: nn.Conv2d(4, 6, 3, padding_mode="mirror"), ValueError, "padding_mode must be one of"),
         (lambda: nn.Conv1d(4, 6, 3, groups=3), ValueError, "Conv1d: groups=3 must divide in_channels=4"),
         (lambda: nn.Conv1d(4, 6, (3, 3)), ValueError, "Conv1d: kernel_size must be an int or a sequence of one"),
-        (lambda: nn.Conv1d(4, 6, 3, padding="full"), ValueError, "'same', 'valid' or an int"),
+        (lambda: nn.Conv1d(4, 6, 3, padding="full"), ValueError, "'same', 'valid' or numbers"),
         (lambda: nn.Conv1d(4, 6, 3, stride=2, padding="same"), ValueError, "needs stride 1"),
         (lambda: nn.Conv1d(4, 6, 3, padding_mode="mirror"), ValueError, "padding_mode must be one of"),
         (lambda: nn.Conv1d(4, 6, 3)(minidl.zeros(2, 3, 5)), ValueError, "conv1d: weight expects 4 input channels"),

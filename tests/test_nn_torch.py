@@ -31,6 +31,11 @@ LAYERS = [
     ("Conv1d", (4, 2, 3), {"padding": "valid"}, (4, 7)),
     *(("Conv1d", (4, 2, 4), {"padding": 2, "padding_mode": m}, (2, 4, 7)) for m in ("reflect", "replicate")),
     *(("Conv1d", (4, 2, 4), {"padding": "same", "padding_mode": m}, (4, 7)) for m in ("reflect", "circular")),
+    ("ConvTranspose2d", (4, 6, 3), {}, IMAGES),
+    ("ConvTranspose2d", (4, 6, (3, 2), (2, 3), (1, 0), (1, 2), 2, False, (1, 2)), {}, IMAGES),
+    ("ConvTranspose2d", (4, 6, 1, 2), {"padding": 3, "output_padding": 1}, IMAGES[1:]),
+    ("ConvTranspose1d", (4, 6, 4, 2, 1), {}, (2, 4, 7)),
+    ("ConvTranspose1d", (4, 6, 2, 1, 1, 2), {"dilation": 3, "groups": 2}, (4, 5)),
     ("MaxPool2d", (2,), {}, IMAGES),
     ("MaxPool2d", ((3, 2), (2, 1), (1, 0), (1, 2)), {"ceil_mode": True}, IMAGES),
     ("AvgPool2d", (2,), {}, IMAGES),
@@ -131,6 +136,18 @@ def test_layers(name, args, kwargs, shape):
     compare(ours, theirs, np.random.default_rng(2).standard_normal(shape), rtol=rtol)
 
 
+def test_size_of_a_transposed_convolution():
+    x = np.zeros((2, 4, 5, 6), np.float32)
+    ours, theirs = (library.ConvTranspose2d(4, 3, 3, 2, 1) for library in (nn, torch.nn))
+    for size in ([9, 12], (10, 11), (2, 3, 10, 12)):
+        assert ours(minidl.tensor(x), size).shape == tuple(theirs(torch.tensor(x), size).shape)
+    for size in ((8, 11), (9, 13), (9,), (3, 9, 12)):
+        with pytest.raises(ValueError, match="output_size"):
+            ours(minidl.tensor(x), size)
+        with pytest.raises(ValueError, match="output.size"):
+            theirs(torch.tensor(x), size)
+
+
 @pytest.mark.parametrize(
     ("name", "args", "shape"),
     [
@@ -191,6 +208,7 @@ def test_reprs(name, args, kwargs):
         ("Conv1d", (64, 96, 15), 64 * 15),
         ("Conv2d", (64, 96, (3, 5)), 64 * 15),
         ("Conv2d", (64, 96, 3, 1, 0, 1, 4), 16 * 9),
+        ("ConvTranspose2d", (64, 96, 3, 1, 0, 0, 4), 24 * 9),
     ],
 )
 def test_initial_values_are_spread_as_in_pytorch(name, args, fan_in):

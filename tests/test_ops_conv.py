@@ -51,3 +51,23 @@ def test_dtypes():
             F.conv2d(*arguments)
     with pytest.raises(TypeError, match="conv2d"):
         F.conv2d(minidl.zeros(*X, dtype=minidl.int64), minidl.zeros(*W, dtype=minidl.int64))
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "options", "message"),
+    [
+        ((4, 5), (4, 3, 2, 2), {}, "input must be (N, C, H, W) or (C, H, W) and weight (C, K / groups, R, S)"),
+        ((2, 4, 5, 6), (3, 4, 2, 2), {}, "weight expects 3 input channels but x has 4 (x: N=2 C=4 H=5 W=6"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"groups": 3}, "groups must be positive and divide the number of channels"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"groups": 2, "bias": (3,)}, "bias must have shape (6,), not (3,)"),
+        ((2, 4, 0, 6), (4, 3, 2, 2), {}, "neither the filters nor an image may be empty"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"padding": 3}, "an output of 0 x 1 places"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"stride": 2**39}, "an output of 2199023255554 x 2748779069442 places"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"padding": "same"}, "padding must be an int"),
+        ((2, 4, 5, 6), (4, 3, 2, 2), {"stride": (2, 3), "output_padding": 2}, "output_padding (2, 2) must be below"),
+    ],
+)
+def test_what_does_not_go_together_when_transposed(x, w, options, message):
+    options = {name: minidl.zeros(*value) if name == "bias" else value for name, value in options.items()}
+    with pytest.raises((ValueError, TypeError), match=re.escape(f"conv_transpose2d: {message}")):
+        F.conv_transpose2d(minidl.zeros(*x), minidl.zeros(*w), **options)

@@ -32,6 +32,7 @@ from minidl.nn.cache import KeyValueCache
 from minidl.nn.cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.container import ModuleDict, ModuleList, ParameterList, Sequential
 from minidl.nn.conv import Conv1d, Conv2d
+from minidl.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from minidl.nn.dropout import Dropout, Dropout2d
 from minidl.nn.embedding import Embedding
 from minidl.nn.group_norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, RMSNorm
@@ -77,6 +78,8 @@ __all__ = [
     "BatchNorm2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",

@@ -18,7 +18,51 @@ from minidl.tensor import Tensor
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class Convolution(Module):
+class Filters(Module):
+    """What convolutions and transposed ones share: a window's geometry, its weight and bias, and their `repr`."""
+
+    directions: ClassVar[int]
+    operation: ClassVar[Callable[..., Tensor]]
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, dilation: Any, groups: int
+    ) -> None:
+        super().__init__()
+        name, n = type(self).__name__, self.directions
+        self.in_channels, self.out_channels, self.groups = at_least(
+            name, 1, in_channels=in_channels, out_channels=out_channels, groups=groups
+        )
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"{name}: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
+            )
+        self.kernel_size = numbers(name, "kernel_size", kernel_size, 1, n)
+        self.stride = numbers(name, "stride", stride, 1, n)
+        self.dilation = numbers(name, "dilation", dilation, 1, n)
+
+    def _make_parameters(self, channels: tuple[int, int], bias: bool, dtype: Any) -> None:
+        """The weight (*channels, *kernel_size), and the bias if there is to be one."""
+        self.weight = Parameter(empty((*channels, *self.kernel_size), dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(self.out_channels, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial values anew."""
+        init.default_(self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The options; those that have their default are left out, as PyTorch does."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        none, ones = (0,) * self.directions, (1,) * self.directions
+        for option, usual in (("padding", none), ("dilation", ones), ("output_padding", none), ("groups", 1)):
+            value = getattr(self, option, usual)
+            text += "" if value == usual else f", {option}={value}"
+        if self.bias is None:
+            text += ", bias=False"
+        return text if self.padding_mode == "zeros" else f"{text}, padding_mode={self.padding_mode}"
+
+
+class Convolution(Filters):
     """What Conv1d and Conv2d share: a learnt window slides over x, y[n, k] = b[k] + Σ_c w[k, c] ⋆ x[n, c].
 
     Args:
@@ -42,9 +86,6 @@ class Convolution(Module):
             an unknown padding_mode. TypeError: sizes that are not ints.
     """
 
-    directions: ClassVar[int]
-    operation: ClassVar[Callable[..., Tensor]]
-
     def __init__(
         self,
         in_channels: int,
@@ -59,31 +100,14 @@ class Convolution(Module):
         *,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        name, n = type(self).__name__, self.directions
-        self.in_channels, self.out_channels, self.groups = at_least(
-            name, 1, in_channels=in_channels, out_channels=out_channels, groups=groups
-        )
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"{name}: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
-            )
-        self.kernel_size = numbers(name, "kernel_size", kernel_size, 1, n)
-        self.stride = numbers(name, "stride", stride, 1, n)
-        self.dilation = numbers(name, "dilation", dilation, 1, n)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups)
+        name = type(self).__name__
         self._ends = conv_padding(name, padding, self.kernel_size, self.stride, self.dilation)
         self.padding = padding if isinstance(padding, str) else tuple(before for before, _ in self._ends)
         if padding_mode not in PADDING_MODES:
             raise ValueError(f"{name}: padding_mode must be one of {', '.join(PADDING_MODES)}, not {padding_mode!r}")
         self.padding_mode = padding_mode
-        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(self.out_channels, dtype=dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the initial values anew."""
-        init.default_(self.weight, self.bias)
+        self._make_parameters((self.out_channels, self.in_channels // self.groups), bias, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """x (N, C, ...) -> y (N, K, ...)."""
@@ -92,17 +116,6 @@ class Convolution(Module):
             around = [n for ends in reversed(self._ends) for n in ends]  # `F.pad` takes the last dimension first
             input, padding = F.pad(input, around, mode=self.padding_mode), 0
         return self.operation(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        """The options; those that have their default are left out, as PyTorch does."""
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        options = {"padding": (0,) * self.directions, "dilation": (1,) * self.directions, "groups": 1}
-        text += "".join(
-            f", {name}={getattr(self, name)}" for name, usual in options.items() if getattr(self, name) != usual
-        )
-        if self.bias is None:
-            text += ", bias=False"
-        return text if self.padding_mode == "zeros" else f"{text}, padding_mode={self.padding_mode}"
 
 
 class Conv1d(Convolution):

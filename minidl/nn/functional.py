@@ -16,6 +16,7 @@ from minidl.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, a
 from minidl.ops.attention import scaled_dot_product_attention
 from minidl.ops.conv import conv2d
 from minidl.ops.conv1d import conv1d
+from minidl.ops.conv_transpose import conv_transpose1d, conv_transpose2d
 from minidl.ops.distances import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -67,6 +68,8 @@ __all__ = [
     "celu",
     "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "dropout2d",

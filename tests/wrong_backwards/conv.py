@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.kernels import conv as conv_kernels
 from minidl.ops.conv import Conv2d
+from minidl.ops.conv_transpose import ConvTranspose2d
 from wrong_backwards.bank import right, wrong
 
 
@@ -101,3 +102,23 @@ def gradient_in_double_precision(self, g):
 @wrong("conv2d", Conv2d)
 def reads_memory_as_if_it_were_contiguous(self, g):
     return right(Conv2d)(self, np.frombuffer(g.tobytes("A"), g.dtype).reshape(g.shape))
+
+
+@wrong("conv_transpose2d", ConvTranspose2d)
+def convolves_with_the_filters_turned(self, g):
+    x, w = self.inputs
+    turned = np.ascontiguousarray(w[:, :, ::-1, ::-1])
+    return conv_kernels.conv2d_forward(g, turned, None, *self.geometry()), right(ConvTranspose2d)(self, g)[1]
+
+
+@wrong("conv_transpose2d", ConvTranspose2d)
+def filters_gradient_turned(self, g):
+    gx, gw = right(ConvTranspose2d)(self, g)
+    return gx, gw if gw is None else np.ascontiguousarray(gw[:, :, ::-1, ::-1])
+
+
+@wrong("conv_transpose2d", ConvTranspose2d)
+def filters_gradient_of_one_image(self, g):
+    x, w = self.inputs
+    gx, _ = right(ConvTranspose2d)(self, g)
+    return gx, conv_kernels.conv2d_weight_gradient(x[:1], g[:1], w.shape, *self.geometry())
