@@ -144,7 +144,7 @@ def test_size_of_a_transposed_convolution():
     for size in ((8, 11), (9, 13), (9,), (3, 9, 12)):
         with pytest.raises(ValueError, match="output_size"):
             ours(minidl.tensor(x), size)
-        with pytest.raises(ValueError, match="output.size"):
+        with pytest.raises(ValueError, match=r"output.size"):
             theirs(torch.tensor(x), size)
 
 
@@ -193,6 +193,41 @@ def test_losses(name, options, kind, reduction):
     labels = LABELS if "ignore_index" in options else LABELS % 4
     target = labels if kind == "labels" else rng.uniform(0, 1, (5, 4))
     compare(ours, theirs, x, targets=[target])
+
+
+SIGNS = np.array([1.0, -1, -1, 1, -1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count", "targets"),
+    [
+        *(("KLDivLoss", {"reduction": r}, 1, [np.full((5, 4), 0.25)]) for r in ("batchmean", "sum", "none")),
+        *(("KLDivLoss", {"reduction": r, "log_target": True}, 2, []) for r in ("batchmean", "none")),
+        ("CosineSimilarity", {}, 2, []),
+        ("CosineSimilarity", {"dim": 0}, 2, []),
+        ("PairwiseDistance", {}, 2, []),
+        ("PairwiseDistance", {"p": 3.0, "eps": 0.1, "keepdim": True}, 2, []),
+        *(("TripletMarginLoss", {"reduction": r}, 3, []) for r in ("mean", "sum", "none")),
+        ("TripletMarginLoss", {"margin": 0.3, "p": 1.0, "swap": True}, 3, []),
+        *(("CosineEmbeddingLoss", {"reduction": r}, 2, [SIGNS]) for r in ("mean", "sum", "none")),
+        ("CosineEmbeddingLoss", {"margin": -0.5}, 2, [SIGNS]),
+        *(("MarginRankingLoss", {"reduction": r, "margin": 0.2}, 2, [SIGNS[:, None]]) for r in ("mean", "none")),
+    ],
+)
+def test_distributions_and_vectors(name, options, count, targets):
+    rng = np.random.default_rng(0)
+    ours, theirs = (getattr(library, name)(**options) for library in (nn, torch.nn))
+    compare(ours, theirs, *(rng.standard_normal((5, 4)) for _ in range(count)), targets=targets)
+    assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"p": 1}, {"p": 3.0, "dim": -1}, {"dim": 0, "eps": 5.0}])
+def test_normalize(options):
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    x[2] = 0
+    functions = nn.functional.normalize, torch.nn.functional.normalize
+    a, b = (f(tensor(x), **options) for f, tensor in zip(functions, (minidl.tensor, torch.tensor), strict=True))
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), [(n, a, k) for n, a, k, _ in LAYERS])

@@ -31,7 +31,7 @@ from minidl.ops.group_norm import group_norm, instance_norm, rms_norm
 from minidl.ops.heads import split_heads
 from minidl.ops.indexing import one_hot
 from minidl.ops.linear import linear
-from minidl.ops.loss import cross_entropy, nll_loss
+from minidl.ops.loss import cross_entropy, kl_div, nll_loss
 from minidl.ops.math import tanh
 from minidl.ops.norm import batch_norm, layer_norm
 from minidl.ops.pool import avg_pool2d, max_pool2d
@@ -39,6 +39,14 @@ from minidl.ops.pool1d import avg_pool1d, max_pool1d
 from minidl.ops.positions import rotary_embedding, sinusoidal_positions
 from minidl.ops.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from minidl.ops.shapes import pad
+from minidl.ops.similarity import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    margin_ranking_loss,
+    normalize,
+    pairwise_distance,
+    triplet_margin_loss,
+)
 from minidl.ops.smooth import (
     celu,
     elu,
@@ -70,6 +78,8 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout2d",
@@ -85,6 +95,7 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -92,13 +103,16 @@ __all__ = [
     "log_softmax",
     "logsigmoid",
     "lstm",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "prelu",
     "relu",
     "relu6",
@@ -121,4 +135,5 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
 ]

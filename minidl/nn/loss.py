@@ -16,12 +16,13 @@ REDUCTIONS = ("mean", "sum", "none")
 class Loss(Module):
     """What the losses share: the reduction. ValueError for an unknown one."""
 
+    reductions = REDUCTIONS
+
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ValueError(
-                f"{type(self).__name__}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}"
-            )
+        if reduction not in self.reductions:
+            known = ", ".join(self.reductions)
+            raise ValueError(f"{type(self).__name__}: reduction must be one of {known}, not {reduction!r}")
         self.reduction = reduction
 
 
@@ -178,3 +179,27 @@ class BCEWithLogitsLoss(WeightedLoss):
         return F.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
+
+
+class KLDivLoss(Loss):
+    """Σ y (log y - x), the divergence of log-probabilities x from probabilities y (S. Kullback, R. Leibler, 1951).
+
+    >>> import minidl
+    >>> from minidl import nn
+    >>> nn.KLDivLoss(reduction="batchmean")(minidl.tensor([[0.5, 0.5]]).log(), minidl.tensor([[1.0, 0.0]]))
+    tensor(0.6931472)
+
+    Args:
+        reduction: "mean" over all values, "batchmean" over the batch (the divergence itself), "sum" or "none".
+        log_target: whether y too are logarithms.
+    """
+
+    reductions = (*REDUCTIONS, "batchmean")
+
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Any shape, the same for both -> the loss."""
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minidl.axes import broadcast_shapes
 from minidl.dtypes import require_same_dtype
 from minidl.function import Function
 from minidl.kernels import softmax as kernels
@@ -259,3 +260,42 @@ def nll_loss(
     loss = run(NllLoss(labels=labels, weights=of_rows, counts=counts), as_rows(input))
     count = input._constant(np.asarray(of_rows.sum(), input.dtype))
     return reduced("nll_loss", loss.reshape((input.shape[0], *input.shape[2:])), reduction, count)
+
+
+def kl_div_samples(rng: np.random.Generator) -> Iterator[Sample]:
+    """Log-probabilities against probabilities, and against their logarithms."""
+    x, p = np.log(rng.dirichlet(np.ones(4), 3)), rng.dirichlet(np.ones(4) * 3, 3)
+    for reduction in ("mean", "batchmean", "sum", "none"):
+        yield Sample(x, p, reduction=reduction)
+    yield Sample(x, np.log(p), reduction="batchmean", log_target=True)
+
+
+@operation(samples=kl_div_samples)
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """The divergence of distributions, Σ t (log t - x), of log-probabilities x from probabilities t; 0 log 0 is 0.
+
+    S. Kullback, R. Leibler, "On information and sufficiency", 1951. Students learn from teachers by it (G. Hinton et
+    al., "Distilling the knowledge in a neural network", 2015).
+
+    Args:
+        input: log-probabilities. target: probabilities, or with `log_target` their logarithms.
+        reduction: "none", "sum", "mean" over all values, or "batchmean", the sum divided by the first length: the
+            divergence itself, averaged over the batch.
+
+    Raises:
+        ValueError: shapes that do not broadcast, an unknown reduction.
+
+    >>> import minidl, minidl.nn.functional as F
+    >>> F.kl_div(minidl.tensor([[0.5, 0.5]]).log(), minidl.tensor([[1.0, 0.0]]), reduction="batchmean")
+    tensor(0.6931472)
+    """
+    require_tensor("kl_div", input=input, target=target)
+    require_same_dtype("kl_div", input=input, target=target)
+    broadcast_shapes("kl_div", input.shape, target.shape)
+    if log_target:
+        loss = target.exp() * (target - input)
+    else:
+        loss = target * (target.where(target != 0, 1.0).log() - input)
+    if reduction != "batchmean":
+        return reduced("kl_div", loss, reduction)
+    return loss.sum() / (input.shape[0] if input.ndim else 1)
