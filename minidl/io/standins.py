@@ -63,14 +63,14 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *ignored: 
     return TensorRef(storage, offset, size, stride)
 
 
-def rebuild_parameter(data: Any, *ignored: Any) -> Any:
-    """Stands for torch._utils._rebuild_parameter: a parameter is its tensor."""
-    return data
+def same(value: Any, *ignored: Any) -> Any:
+    """Stands for torch._utils._rebuild_parameter, and for what TorchScript says of types: the value is all there is."""
+    return value
 
 
 def rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """Stands for torch._tensor._rebuild_from_type_v2: a tensor with attributes of its own is its tensor."""
-    if function not in (rebuild_tensor, rebuild_parameter) or type(args) is not tuple:
+    if function not in (rebuild_tensor, same) or type(args) is not tuple:
         raise Refused("it describes a tensor that cannot be: refused")
     return function(*args)
 
@@ -79,11 +79,6 @@ def rebuild_untyped(*args: Any) -> Any:
     """Stands for torch._utils._rebuild_tensor_v3, which makes the dtypes that minidl has not."""
     dtype = named(args[6]) if len(args) > 6 else "no dtype"
     raise Refused(f"it holds a tensor of {dtype}, which minidl has not: refused")
-
-
-def as_tuple(values: Any = ()) -> tuple[Any, ...]:
-    """Stands for torch.Size."""
-    return tuple(values)
 
 
 def as_device(*words: Any) -> Named:
@@ -140,11 +135,6 @@ def reconstruct(kind: Any, *ignored: Any) -> Any:
     if kind is not as_namespace and type(kind) is not Unknown:
         raise Refused(f"it makes an object of {named(kind)}: refused")
     return kind()
-
-
-def same(value: Any, *ignored: Any) -> Any:
-    """Stands for what TorchScript says of types: a list of integers is the list."""
-    return value
 
 
 def key_of(value: Any) -> Any:
@@ -251,10 +241,10 @@ FUNCTIONS = {
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): rebuild_untyped,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): same,
+    ("torch._utils", "_rebuild_parameter_with_state"): same,
     ("torch._tensor", "_rebuild_from_type_v2"): rebuild_from_type,
-    ("torch", "Size"): as_tuple,
+    ("torch", "Size"): tuple,
     ("torch", "device"): as_device,
     ("copyreg", "_reconstructor"): reconstruct,
     ("copy_reg", "_reconstructor"): reconstruct,

@@ -19,8 +19,9 @@ from minidl.data.npz import read_npz
 from minidl.dtypes import SUPPORTED
 from minidl.factories import made
 from minidl.io.atomic import write_atomically
+from minidl.io.descriptions import from_bfloat16
 from minidl.io.standins import Refused
-from minidl.io.torch_file import from_bfloat16, load_torch
+from minidl.io.torch_file import load_torch
 from minidl.tensor import Tensor
 
 READ = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
