@@ -64,6 +64,7 @@ from minidl.nn.similarity import (
 from minidl.nn.softmax import LogSoftmax, Softmax, Softmin
 from minidl.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
 from minidl.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+from minidl.nn.upsample import Upsample
 
 __all__ = [
     "CELU",
@@ -154,6 +155,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
+    "Upsample",
     "functional",
     "init",
     "utils",

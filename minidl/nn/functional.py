@@ -30,6 +30,7 @@ from minidl.ops.embedding import embedding
 from minidl.ops.group_norm import group_norm, instance_norm, rms_norm
 from minidl.ops.heads import split_heads
 from minidl.ops.indexing import one_hot
+from minidl.ops.interpolate import interpolate
 from minidl.ops.linear import linear
 from minidl.ops.loss import cross_entropy, kl_div, nll_loss
 from minidl.ops.math import tanh
@@ -95,6 +96,7 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
