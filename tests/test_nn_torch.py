@@ -43,6 +43,7 @@ LAYERS = [
     ("AvgPool2d", (3,), {"divisor_override": 5}, IMAGES),
     *(("Upsample", (s, f, m), {}, IMAGES) for m in ("nearest", "area", "bilinear") for s, f in ((9, None), (None, 2))),
     *(("Upsample", (None, (1.7, 0.6), m), {}, IMAGES) for m in ("nearest", "nearest-exact", "bilinear")),
+    *(("Upsample", (None, (1.1, 2.15), m), {}, IMAGES) for m in ("nearest", "nearest-exact", "bilinear")),
     ("Upsample", ((4, 13), None, "bilinear", True), {}, IMAGES),
     ("Upsample", (1, None, "bilinear", True), {}, IMAGES),
     ("Upsample", (None, (1.7, 0.6), "bilinear", False, True), {}, IMAGES),

@@ -50,7 +50,8 @@ def interpolate(
     Args:
         size: the new lengths, or one number for all.
         scale_factor: instead of it, what the lengths are multiplied by (rounded down); it then also stands for P/H in
-            the formula, unless `recompute_scale_factor`.
+            the formula, unless `recompute_scale_factor`. As in PyTorch, it does not where a length stays as it is, but
+            for "nearest-exact", nor where it doubles, for "nearest".
         align_corners: for the linear modes, let the corners' centres stay where they are: place p is p · (H-1)/(P-1).
 
     Raises:
@@ -76,7 +77,8 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d if input.ndim == 3 else adaptive_avg_pool2d)(input, output)
     for axis, (n, length, scale) in enumerate(zip(input.shape[2:], output, scales, strict=True), 2):
-        step = n / length if scale is None or recompute_scale_factor else 1 / scale
+        rounded = recompute_scale_factor or length in {"nearest": (n, 2 * n), "nearest-exact": ()}.get(mode, (n,))
+        step = n / length if scale is None or rounded else 1 / scale
         if "linear" in mode:
             input = mixed(input, axis, *neighbours(n, length, step, bool(align_corners)))
         else:
