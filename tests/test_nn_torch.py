@@ -12,6 +12,7 @@ from minidl import nn
 torch = pytest.importorskip("torch")
 
 IMAGES = (3, 4, 7, 6)
+FRAMES = ("Reflection", "Replication", "Circular")
 LAYERS = [
     ("Linear", (6, 5), {}, IMAGES),
     ("Linear", (6, 5, False), {}, (6,)),
@@ -48,6 +49,16 @@ LAYERS = [
     ("Upsample", (1, None, "bilinear", True), {}, IMAGES),
     ("Upsample", (None, (1.7, 0.6), "bilinear", False, True), {}, IMAGES),
     *(("Upsample", (None, 2.3, m), {}, (2, 4, 7)) for m in ("nearest", "nearest-exact", "linear")),
+    ("Unfold", ((2, 3),), {}, IMAGES),
+    ("Unfold", (2, (1, 2), (1, 0), (2, 1)), {}, IMAGES[1:]),
+    ("Fold", ((3, 4), 2), {}, (2, 12, 6)),
+    ("Fold", ((5, 4), (3, 2), 1, 1, 2), {}, (6, 9)),
+    ("PixelShuffle", (2,), {}, IMAGES),
+    ("PixelUnshuffle", (3,), {}, (2, 4, 9, 6)),
+    *((f"{n}Pad2d", (p,), {}, IMAGES) for n in ("Zero", *FRAMES) for p in (2, (1, 2, 0, 3), (-1, 2, 1, -2))),
+    *((f"{n}Pad1d", (p,), {}, (2, 4, 5)) for n in ("Zero", *FRAMES) for p in (2, (1, -2))),
+    *((f"{n}Pad2d", (1,), {}, IMAGES[1:]) for n in FRAMES),
+    *((f"ConstantPad{n}d", (1, 3.5), {}, (2, 4, 5)) for n in (1, 2)),
     ("AdaptiveAvgPool2d", (2,), {}, IMAGES),
     ("AdaptiveAvgPool2d", ((None, 4),), {}, IMAGES),
     ("AdaptiveAvgPool1d", (3,), {}, (2, 4, 7)),

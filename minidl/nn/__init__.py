@@ -50,6 +50,18 @@ from minidl.nn.loss import (
 )
 from minidl.nn.module import Module
 from minidl.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
+from minidl.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from minidl.nn.parameter import Parameter
 from minidl.nn.pool import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from minidl.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
@@ -64,6 +76,7 @@ from minidl.nn.similarity import (
 from minidl.nn.softmax import LogSoftmax, Softmax, Softmin
 from minidl.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
 from minidl.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+from minidl.nn.unfold import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from minidl.nn.upsample import Upsample
 
 __all__ = [
@@ -85,6 +98,10 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -96,6 +113,7 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "Fold",
     "GRUCell",
     "GroupNorm",
     "Hardshrink",
@@ -130,10 +148,16 @@ __all__ = [
     "PairwiseDistance",
     "Parameter",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "RNNCell",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "RotaryPositions",
     "Sequential",
     "SiLU",
@@ -155,7 +179,10 @@ __all__ = [
     "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
+    "Unfold",
     "Upsample",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "init",
     "utils",
