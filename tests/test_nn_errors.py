@@ -104,3 +104,9 @@ def t(*values, dtype=np.float64):
 def test_bad_arguments_are_refused(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_no_image_at_all_leaves_running_statistics_alone():
+    layer = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
+    assert layer(minidl.zeros(0, 4, 3, 3)).shape == (0, 4, 3, 3)
+    assert layer.running_mean.tolist() == [0.0] * 4 and layer.running_var.tolist() == [1.0] * 4

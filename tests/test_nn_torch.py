@@ -80,6 +80,7 @@ LAYERS = [
     ("GroupNorm", (4, 4, 0.1), {"bias": False}, (5, 4)),
     ("GroupNorm", (1, 4), {"affine": False}, (2, 4, 3)),
     ("InstanceNorm1d", (4,), {"affine": True, "track_running_stats": True}, (3, 4, 5)),
+    ("InstanceNorm1d", (4,), {"track_running_stats": True}, (4, 5)),
     ("InstanceNorm1d", (4, 0.1, 0.3), {}, (4, 5)),
     ("InstanceNorm2d", (4, 1e-5, None), {"track_running_stats": True}, IMAGES),
     ("InstanceNorm2d", (4,), {"affine": True, "bias": False}, IMAGES[1:]),

@@ -72,6 +72,8 @@ def test_adaptive(kind):
             pool2d(minidl.zeros(*X), size)
     with pytest.raises(ValueError, match=f"adaptive_{kind}_pool1d: output_size"):
         pool1d(minidl.zeros(2, 3, 8), (2, 2))
+    with pytest.raises(ValueError, match=f"adaptive_{kind}_pool1d: an output_size of {2**60} is too large"):
+        pool1d(minidl.zeros(2, 3, 8), 2**60)
     with pytest.raises(ValueError, match=re.escape(f"adaptive_{kind}_pool1d: input must be (N, C, T)")):
         pool1d(minidl.zeros(*X), 2)
     assert pool1d(minidl.zeros(0, 3, 8), 2).shape == (0, 3, 2) and pool2d(minidl.zeros(*X), (0, 3)).shape == (

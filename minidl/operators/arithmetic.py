@@ -333,6 +333,6 @@ class Arithmetic:
 
     def outer(self, vec2: Tensor) -> Tensor:
         """The outer product aᵢ bⱼ of two vectors."""
-        if (self.ndim, vec2.ndim) != (1, 1):
-            raise ValueError(f"outer: takes 1 and 1 dimensions, not shapes {self.shape} and {vec2.shape}")
+        if (self.ndim, np.ndim(vec2)) != (1, 1):
+            raise ValueError(f"outer: takes 1 and 1 dimensions, not shapes {self.shape} and {np.shape(vec2)}")
         return self.unsqueeze(1) * vec2

@@ -5,6 +5,7 @@ Of P windows over H rows, window p holds the rows ⌊p·H/P⌋ to ⌈(p + 1)·H/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from minidl.ops.pool import as_batch, distinct, squeezed
 from minidl.ops.table import Sample, operation
-from minidl.ops.windows import numbers
+from minidl.ops.windows import MOST_PLACES, numbers
 from minidl.tensor import Tensor
 
 
@@ -23,7 +24,10 @@ def output_sizes(name: str, input: Tensor, output_size: Any) -> tuple[int, ...]:
     if len(sizes) != len(lengths) or 0 in input.shape[1:]:
         raise ValueError(f"{name}: output_size {output_size} does not go with shape {input.shape}")
     kept = tuple(n if size is None else size for n, size in zip(lengths, sizes, strict=True))
-    return numbers(name, "output_size", kept, 0, len(lengths))
+    output = numbers(name, "output_size", kept, 0, len(lengths))
+    if math.prod(output) > MOST_PLACES:
+        raise ValueError(f"{name}: an output_size of {output_size} is too large (input {input.shape})")
+    return output
 
 
 def edges(windows: int, length: int) -> tuple[np.ndarray, np.ndarray]:

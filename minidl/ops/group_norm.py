@@ -117,10 +117,12 @@ def instance_norm(
         raise ValueError("instance_norm: without use_input_stats, running_mean and running_var must be given")
     if use_input_stats and math.prod(rest) == 1:
         raise ValueError(f"instance_norm: a channel needs more than one value (input: {input.shape})")
-    whole = {name: None if x is None else x.repeat(N) for name, x in arguments.items()}  # (N·C,)
+    if not N:
+        return input * 1.0
+    whole = {name: None if x is None else x.repeat(N).clone() for name, x in arguments.items()}  # (N·C,)
     one = input.reshape(1, N * C, *rest)
     y = batch_norm(one, **whole, training=use_input_stats, momentum=momentum, eps=eps).reshape(input.shape)
-    if use_input_stats and N:
+    if use_input_stats:
         for running, moved in ((running_mean, whole["running_mean"]), (running_var, whole["running_var"])):
             if running is not None:
                 running._array[...] = moved._array.reshape(N, C).mean(0)
