@@ -51,6 +51,17 @@ def test_each_slice_by_its_number(repeats):
     np.testing.assert_array_equal(a.numpy(force=True), y.repeat_interleave(torch.tensor(repeats), -1).detach().numpy())
 
 
+@pytest.mark.parametrize("repeats", [(1,), (1, 1), (2, 1), (2,), (0,)])
+def test_what_is_repeated_is_copied(repeats):
+    results = []
+    for library in (minidl, torch):
+        x = library.zeros(3)
+        y = x.repeat(*repeats)
+        y += 1
+        results.append((y.tolist(), x.tolist()))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("name", ["addcmul_", "addcdiv_", "lerp_"])
 def test_in_place(name):
     ours, theirs = zip(*(pair(2, 3, seed=i) for i in range(3)), strict=True)

@@ -187,14 +187,15 @@ class Shapes:
         return self.expand(other.shape)
 
     def repeat(self, *repeats: Any) -> Tensor:
-        """Lay copies side by side, repeats[i] of them along dimension i (NumPy's tile)."""
+        """Lay copies side by side, repeats[i] of them along dimension i (NumPy's tile), in memory of their own."""
         repeats = as_shape("repeat", repeats)
         if len(repeats) < self.ndim or min(repeats, default=0) < 0:
             raise ValueError(f"repeat: {repeats} must give a count of at least 0 for each of {self.ndim} dimensions")
         lengths = (1,) * (len(repeats) - self.ndim) + self.shape
         pairs = self.reshape([n for length in lengths for n in (1, length)])
         pairs = pairs.expand([n for pair in zip(repeats, lengths, strict=True) for n in pair])
-        return pairs.reshape([a * b for a, b in zip(repeats, lengths, strict=True)])
+        tiled = pairs.reshape([a * b for a, b in zip(repeats, lengths, strict=True)])
+        return tiled if tiled._array.flags.writeable else tiled.clone()  # what is still a view of us may not be changed
 
     def tile(self, *repeats: Any) -> Tensor:
         """As `repeat`; missing counts in front are 1."""

@@ -119,7 +119,7 @@ def instance_norm(
         raise ValueError(f"instance_norm: a channel needs more than one value (input: {input.shape})")
     if not N:
         return input * 1.0
-    whole = {name: None if x is None else x.repeat(N).clone() for name, x in arguments.items()}  # (N·C,)
+    whole = {name: None if x is None else x.repeat(N) for name, x in arguments.items()}  # (N·C,)
     one = input.reshape(1, N * C, *rest)
     y = batch_norm(one, **whole, training=use_input_stats, momentum=momentum, eps=eps).reshape(input.shape)
     if use_input_stats:
