@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl.kernels import norm, optim, softmax
+from minidl.kernels.many import Rows
 from minidl.optim.adagrad import plain_step as plain_adagrad
 from minidl.optim.adam import plain_step as plain_adam
 from minidl.optim.rmsprop import plain_step as plain_rmsprop
 from minidl.optim.sgd import plain_step as plain_sgd
 
 DTYPES = ("float32", "float64")
+
+
+def of_rows(step):
+    """A kernel's step as its plain form is called: with the arrays of one parameter."""
+    return lambda *arrays, **options: step(Rows([arrays]), **options)
 
 
 @pytest.mark.parametrize("offset", [0, 1000])
@@ -88,7 +94,10 @@ def test_steps_are_those_of_their_plain_form(dtype, size, amsgrad, decay, seed):
     arrays[2] -= 0.5
     options = {"rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "root": 2.0, "decay": decay, "keep": 0.99}
     eps = 20 * np.finfo(dtype).eps
-    for steps, chosen in (((optim.adam_step, plain_adam), options), ((optim.sgd_step, plain_sgd), None)):
+    for steps, chosen in (
+        ((of_rows(optim.adam_step), plain_adam), options),
+        ((of_rows(optim.sgd_step), plain_sgd), None),
+    ):
         results = []
         for step in steps:
             p, g, m, v, largest = (a.copy() for a in arrays)
@@ -122,8 +131,13 @@ def test_root_mean_square_steps_are_those_of_their_plain_form(dtype, size, cente
     v = 1 + rng.random(size).astype(dtype)  # more than a²
     options = {"rate": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.8, "decay": decay}
     forms = [
-        (optim.rmsprop_step, plain_rmsprop, (p, g, v, a if centered else None, b if momentum else None), options),
-        (optim.adagrad_step, plain_adagrad, (p, g, v), {"rate": 0.1, "eps": 1e-8, "decay": decay}),
+        (
+            of_rows(optim.rmsprop_step),
+            plain_rmsprop,
+            (p, g, v, a if centered else None, b if momentum else None),
+            options,
+        ),
+        (of_rows(optim.adagrad_step), plain_adagrad, (p, g, v), {"rate": 0.1, "eps": 1e-8, "decay": decay}),
     ]
     eps = 20 * np.finfo(dtype).eps
     for kernel, plain, arrays, chosen in forms:

@@ -7,9 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from minidl.kernels.optim import adagrad_step, fits
-from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
+from minidl.kernels.optim import adagrad_step
+from minidl.optim.optimizer import Arrays, Group, Optimizer, State, in_range
 from minidl.tensor import Tensor
+
+
+def plain_step(p: np.ndarray, g: np.ndarray, s: np.ndarray, *, rate: float, eps: float, decay: float) -> None:
+    """`adagrad_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    s += g * g
+    p -= rate * g / (np.sqrt(s) + eps)
 
 
 class Adagrad(Optimizer):
@@ -35,6 +42,7 @@ class Adagrad(Optimizer):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("step", "sum")
+    steps = adagrad_step, plain_step
 
     def __init__(
         self,
@@ -55,17 +63,12 @@ class Adagrad(Optimizer):
         for name in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
             in_range("Adagrad", options, name, 0)
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
-        lr, lr_decay, weight_decay, eps = numbers(options, "lr", "lr_decay", "weight_decay", "eps")
-        (start,) = numbers(options, "initial_accumulator_value")
-        t = state["step"] = state.get("step", 0) + 1
-        s, rate = self.buffer(state, "sum", p, start), lr / (1 + (t - 1) * lr_decay)
-        step = adagrad_step if fits(p, s) else plain_step
-        step(p, g, s, rate=rate, eps=eps, decay=weight_decay)
+    def arrays(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> tuple[Arrays, int]:
+        t = state.setdefault("step", 0) + 1
+        s = self.buffer(state, "sum", p, options["initial_accumulator_value"])
+        state["step"] = t
+        return (p, g, s), t
 
-
-def plain_step(p: np.ndarray, g: np.ndarray, s: np.ndarray, *, rate: float, eps: float, decay: float) -> None:
-    """`adagrad_step` in NumPy, for arrays of any layout and dtype."""
-    g = g + decay * p if decay else g
-    s += g * g
-    p -= rate * g / (np.sqrt(s) + eps)
+    def coefficients(self, options: Group, t: int) -> dict[str, float]:
+        rate = options["lr"] / (1 + (t - 1) * options["lr_decay"])
+        return {"rate": rate, "eps": options["eps"], "decay": options["weight_decay"]}

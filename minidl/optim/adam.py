@@ -8,9 +8,33 @@ from typing import ClassVar
 
 import numpy as np
 
-from minidl.kernels.optim import adam_step, fits
-from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
+from minidl.kernels.optim import adam_step
+from minidl.optim.optimizer import Arrays, Group, Optimizer, State, in_range
 from minidl.tensor import Tensor
+
+
+def plain_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    largest: np.ndarray | None,
+    *,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    root: float,
+    decay: float,
+    keep: float,
+) -> None:
+    """`adam_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    if largest is not None:
+        v = np.maximum(largest, v, out=largest)
+    p[...] = keep * p - rate * m / (np.sqrt(v) * root + eps)
 
 
 class Adam(Optimizer):
@@ -47,6 +71,7 @@ class Adam(Optimizer):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    steps = adam_step, plain_step
 
     def __init__(
         self,
@@ -71,46 +96,18 @@ class Adam(Optimizer):
         for i in range(2):
             in_range(self.name, {f"betas[{i}]": betas[i]}, f"betas[{i}]", 0, 1)
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
-        (weight_decay,) = numbers(options, "weight_decay")
-        self.step_along(p, g, state, options, decay=weight_decay)
-
-    def step_along(
-        self, p: np.ndarray, g: np.ndarray, state: State, options: Group, decay: float = 0.0, keep: float = 1.0
-    ) -> None:
-        """The formula, with `keep` · p in the place of p in its last line."""
-        lr, eps = numbers(options, "lr", "eps")
-        beta1, beta2 = map(float, options["betas"])
-        t = state["step"] = state.get("step", 0) + 1
+    def arrays(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> tuple[Arrays, int]:
+        t = state.setdefault("step", 0) + 1
         m, v = self.buffer(state, "exp_avg", p), self.buffer(state, "exp_avg_sq", p)
         largest = self.buffer(state, "max_exp_avg_sq", p) if options["amsgrad"] else None
-        rate, root = lr / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
-        step = adam_step if fits(p, m, v) else plain_step
-        step(p, g, m, v, largest, rate=rate, beta1=beta1, beta2=beta2, eps=eps, root=root, decay=decay, keep=keep)
+        state["step"] = t
+        return (p, g, m, v, largest), t
 
-
-def plain_step(
-    p: np.ndarray,
-    g: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    largest: np.ndarray | None,
-    *,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    root: float,
-    decay: float,
-    keep: float,
-) -> None:
-    """`adam_step` in NumPy, for arrays of any layout and dtype."""
-    g = g + decay * p if decay else g
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    if largest is not None:
-        v = np.maximum(largest, v, out=largest)
-    p[...] = keep * p - rate * m / (np.sqrt(v) * root + eps)
+    def coefficients(self, options: Group, t: int) -> dict[str, float]:
+        beta1, beta2 = options["betas"]
+        rate, root = options["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+        averages = {"beta1": beta1, "beta2": beta2, "eps": options["eps"]}
+        return {"rate": rate, "root": root, **averages, "decay": options["weight_decay"], "keep": 1.0}
 
 
 class AdamW(Adam):
@@ -134,6 +131,5 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
-        lr, weight_decay = numbers(options, "lr", "weight_decay")
-        self.step_along(p, g, state, options, keep=1 - lr * weight_decay)
+    def coefficients(self, options: Group, t: int) -> dict[str, float]:
+        return {**super().coefficients(options, t), "decay": 0.0, "keep": 1 - options["lr"] * options["weight_decay"]}

@@ -2,6 +2,9 @@
 
 An optimiser is one formula: its `update` turns a parameter's array and its gradient into the new array, in place.
 Everything else is here. Arrays keep their dtype throughout: options are made Python numbers, which are weak in NumPy.
+
+A formula that has a kernel is given in parts, `arrays`, `coefficients` and `steps`, so that all parameters change in
+one launch: most of them are small, and a launch costs more than their few numbers.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl.kernels.jit import contiguous
+from minidl.kernels.many import Rows
 from minidl.mode import enable_grad
 from minidl.nn.module import zero_grad
 from minidl.tensor import Tensor
 
 State = dict[str, Any]
 Group = dict[str, Any]
+Arrays = tuple[np.ndarray | None, ...]
 
 
 class Optimizer:
@@ -28,6 +34,7 @@ class Optimizer:
             is changed by `optimizer.param_groups[0]["lr"] = ...`.
         state: what each parameter's updates remember, by parameter.
         state_names: the names that a state may have.
+        steps: `step(rows, **coefficients)` by a kernel, and `plain(*arrays, **coefficients)` for what no kernel can do.
 
     Raises:
         TypeError: parameters that are not Tensors, or a single one. ValueError: no parameters, one twice, one that is
@@ -35,6 +42,7 @@ class Optimizer:
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    steps: ClassVar[tuple[Callable[..., None], Callable[..., None]]]
 
     def __init__(self, params: Iterable[Tensor] | Iterable[Group], defaults: Group) -> None:
         self.name = type(self).__name__
@@ -55,6 +63,16 @@ class Optimizer:
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
         """Change the parameter's array `p` in place, given its gradient `g` (not to be written to)."""
+        changes = Changes(self, options)
+        changes.add(p, contiguous(g), state)
+        changes.make()
+
+    def arrays(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> tuple[Arrays, int]:
+        """What a step works on, p and g first, and the number of the step as far as coefficients depend on it."""
+        raise NotImplementedError(f"{self.name} has no update")
+
+    def coefficients(self, options: Group, t: int) -> dict[str, Any]:
+        """The numbers of a step."""
         raise NotImplementedError(f"{self.name} has no update")
 
     def add_param_group(self, param_group: Group) -> None:
@@ -103,34 +121,40 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        together = getattr(self.update, "__func__", None) is Optimizer.update  # no subclass has its own
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    g = self._gradient(p)
-                    self.update(p._array, -g if group.get("maximize") else g, self.state.setdefault(p, {}), group)
-                    p._touch()
+            changes, maximize = Changes(self, group), group.get("maximize")
+            try:
+                for p in group["params"]:
+                    if p.grad is not None:
+                        array, g = p._array, p.grad._array
+                        if g.shape != array.shape or g.dtype != array.dtype:
+                            raise ValueError(self._misfit(array, "gradient", g))
+                        g, state = -g if maximize else g, self.state.setdefault(p, {})
+                        if together:
+                            changes.add(array, g if g.flags.carray else contiguous(g), state)
+                        else:
+                            self.update(array, g, state, group)
+                        p._version.change()
+            finally:  # after an error, too: the parameters before that one are changed
+                changes.make()
         return loss
 
-    def _gradient(self, p: Tensor) -> np.ndarray:
-        """The gradient's array, checked."""
-        if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
-            raise ValueError(
-                f"{self.name}: a parameter has shape {p.shape} and dtype {p.dtype}, "
-                f"but its gradient {p.grad.shape} and {p.grad.dtype}"
-            )
-        for name, value in self.state.get(p, {}).items():
-            if isinstance(value, Tensor) and (value.shape, value.dtype) != (p.shape, p.dtype):
-                raise ValueError(
-                    f"{self.name}: a parameter has shape {p.shape} and dtype {p.dtype}, but its {name} {value.shape} "
-                    f"and {value.dtype}; was the module cast after the first step?"
-                )
-        return p.grad._array
+    def _misfit(self, p: np.ndarray, name: str, value: np.ndarray) -> str:
+        return (
+            f"{self.name}: a parameter has shape {p.shape} and dtype {p.dtype}, but its {name} {value.shape} "
+            f"and {value.dtype}"
+        )
 
     def buffer(self, state: State, name: str, p: np.ndarray, value: float = 0.0) -> np.ndarray:
-        """The array of that name in a state; filled with `value` the first time."""
-        if state.get(name) is None:
-            state[name] = Tensor(np.full(p.shape, value, p.dtype))
-        return state[name]._array
+        """The array of that name in a state; filled with `value` the first time. ValueError if it is not as p."""
+        kept = state.get(name)
+        if kept is None:
+            kept = state[name] = Tensor(np.full(p.shape, value, p.dtype))
+        array: np.ndarray = kept._array
+        if array.shape != p.shape or array.dtype != p.dtype:
+            raise ValueError(self._misfit(p, name, array) + "; was the module cast after the first step?")
+        return array
 
     # State
 
@@ -207,6 +231,46 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+class Changes:
+    """Steps of parameters of a group, made together as long as they have the same coefficients, and in order."""
+
+    ENOUGH = 2**20  # values a launch: more would not be faster, and copies of gradients are held until then
+
+    def __init__(self, optimizer: Optimizer, group: Group) -> None:
+        self.optimizer = optimizer
+        self.options = {name: python_number(group[name]) for name in optimizer.defaults if name in group}
+        self.rows: list[Arrays] = []
+        self.kind: Any = None
+        self.values = 0
+
+    def add(self, p: np.ndarray, g: np.ndarray, state: State) -> None:
+        """Make a parameter's step soon."""
+        arrays, t = self.optimizer.arrays(p, g, state, self.options)
+        if self.kind != (t, p.dtype) or self.values > self.ENOUGH:
+            self.make()
+            self.kind = t, p.dtype
+        self.rows.append(arrays)
+        self.values += p.size
+
+    def make(self) -> None:
+        """Make the steps that have not been made yet."""
+        rows, self.rows, self.values = self.rows, [], 0
+        if rows:
+            self.take(rows, self.optimizer.coefficients(self.options, self.kind[0]))
+
+    def take(self, rows: list[Arrays], coefficients: dict[str, Any]) -> None:
+        """All rows in one launch; if there are arrays that no kernel takes, one half and then the other."""
+        step, plain = self.optimizer.steps
+        table, half = Rows(rows), len(rows) // 2
+        if table.lines is not None:
+            step(table, **coefficients)
+        elif half:
+            self.take(rows[:half], coefficients)
+            self.take(rows[half:], coefficients)
+        else:
+            plain(*rows[0], **coefficients)
+
+
 def in_range(name: str, options: Group, argument: str, low: float, below: float = np.inf) -> None:
     """TypeError unless the option is a number, ValueError unless low <= option < below."""
     value = options[argument]
@@ -217,6 +281,8 @@ def in_range(name: str, options: Group, argument: str, low: float, below: float 
         raise ValueError(f"{name}: {argument} must be {limits}, but is {value}")
 
 
-def numbers(options: Group, *names: str) -> tuple[float, ...]:
-    """Options as Python floats: a NumPy float64 among them would turn float32 arrays into float64."""
-    return tuple(float(options[name]) for name in names)
+def python_number(value: Any) -> Any:
+    """An option as Python has it: a NumPy float64 would turn float32 arrays into float64."""
+    if isinstance(value, tuple | list):
+        return [python_number(x) for x in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray | Tensor) else value

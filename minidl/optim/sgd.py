@@ -7,9 +7,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl.kernels.optim import fits, sgd_step
-from minidl.optim.optimizer import Group, Optimizer, State, in_range, numbers
+from minidl.kernels.optim import sgd_step
+from minidl.optim.optimizer import Arrays, Group, Optimizer, State, in_range
 from minidl.tensor import Tensor
+
+
+def plain_step(
+    p: np.ndarray,
+    g: np.ndarray,
+    velocity: np.ndarray | None,
+    *,
+    rate: float,
+    momentum: float,
+    damped: float,
+    decay: float,
+    nesterov: bool,
+) -> None:
+    """`sgd_step` in NumPy, for arrays of any layout and dtype."""
+    g = g + decay * p if decay else g
+    if velocity is not None:
+        velocity[...] = momentum * velocity + damped * g
+        g = g + momentum * velocity if nesterov else velocity
+    p -= rate * g
 
 
 class SGD(Optimizer):
@@ -45,6 +64,7 @@ class SGD(Optimizer):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+    steps = sgd_step, plain_step
 
     def __init__(
         self,
@@ -70,31 +90,13 @@ class SGD(Optimizer):
                 f"but momentum={options['momentum']} and dampening={options['dampening']}"
             )
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> None:
-        lr, momentum, dampening, weight_decay = numbers(options, "lr", "momentum", "dampening", "weight_decay")
-        velocity, damped = None, 1 - dampening
-        if momentum:
-            damped = 1.0 if state.get("momentum_buffer") is None else damped  # the first velocity is the gradient
-            velocity = self.buffer(state, "momentum_buffer", p)
-        step = sgd_step if fits(p, p if velocity is None else velocity) else plain_step
-        nesterov = bool(options["nesterov"])
-        step(p, g, velocity, rate=lr, momentum=momentum, damped=damped, decay=weight_decay, nesterov=nesterov)
+    def arrays(self, p: np.ndarray, g: np.ndarray, state: State, options: Group) -> tuple[Arrays, int]:
+        if not options["momentum"]:
+            return (p, g, None), 1
+        t = 1 if state.get("momentum_buffer") is None else 2
+        return (p, g, self.buffer(state, "momentum_buffer", p)), t
 
-
-def plain_step(
-    p: np.ndarray,
-    g: np.ndarray,
-    velocity: np.ndarray | None,
-    *,
-    rate: float,
-    momentum: float,
-    damped: float,
-    decay: float,
-    nesterov: bool,
-) -> None:
-    """`sgd_step` in NumPy, for arrays of any layout and dtype."""
-    g = g + decay * p if decay else g
-    if velocity is not None:
-        velocity[...] = momentum * velocity + damped * g
-        g = g + momentum * velocity if nesterov else velocity
-    p -= rate * g
+    def coefficients(self, options: Group, t: int) -> dict[str, float]:
+        damped = 1.0 if t == 1 else 1 - options["dampening"]  # the first velocity is the gradient
+        rates = {"rate": options["lr"], "momentum": options["momentum"], "damped": damped}
+        return {**rates, "decay": options["weight_decay"], "nesterov": bool(options["nesterov"])}

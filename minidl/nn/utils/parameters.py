@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from minidl.function import Version
+from minidl.kernels.clip import scale, square_sum
+from minidl.kernels.many import gather
 from minidl.primitives import Cat
 from minidl.tensor import Tensor, apply, from_result
 
@@ -23,9 +25,6 @@ def with_gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Ten
 
 def vector_norm(x: np.ndarray, order: float) -> np.floating:
     """(Σ |x|^order)^(1/order); for an infinite order the largest |x|."""
-    if order == 2:
-        x = x.reshape(-1)
-        return np.sqrt(x @ x)
     x = np.abs(x)
     if math.isinf(order):
         if not x.size:
@@ -71,16 +70,24 @@ def clip_grad_norm_(
     found = with_gradients("clip_grad_norm_", parameters)
     if not found:
         return from_result(np.zeros((), np.float32), None, Version())
+    arrays = [p.grad._array for p in found]  # type: ignore[union-attr]
+    tables, others = gather(arrays)
     with np.errstate(all="ignore"):
-        norms = np.stack([vector_norm(p.grad._array, norm_type) for p in found])
-        total = vector_norm(norms, norm_type)
+        if norm_type == 2:
+            squares = [square_sum(table) for table in tables] + [np.square(x, dtype=float).sum() for x in others]
+            total = np.result_type(*arrays).type(np.sqrt(sum(squares)))
+        else:
+            total = vector_norm(np.stack([vector_norm(x, norm_type) for x in arrays]), norm_type)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}, so they cannot be clipped")
     factor = np.minimum(max_norm / (total + 1e-6), 1)
-    for p in found:
-        gradient = p.grad._array
-        np.multiply(gradient, factor.astype(gradient.dtype), out=gradient)
-        p.grad._touch()
+    if factor != 1:
+        for table in tables:
+            scale(table, factor)
+        for x in others:
+            np.multiply(x, factor.astype(x.dtype), out=x)
+        for p in found:
+            p.grad._touch()  # type: ignore[union-attr]
     return from_result(np.asarray(total), None, Version())
 
 
