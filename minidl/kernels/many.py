@@ -161,7 +161,7 @@ def values(lines, at, column, like):  # type: ignore[no-untyped-def]
 def plain_array(address, count, like):  # type: ignore[no-untyped-def]
     if not count:
         return like[:0]
-    return np.ndarray(count, like.dtype, (c_char * (count * like.itemsize)).from_address(address))
+    return np.ndarray(count, like.dtype, (c_char * int(count * like.itemsize)).from_address(int(address)))
 
 
 def llvm_array(parts: Any) -> Any:
