@@ -293,12 +293,16 @@ def test_disjoint(parts):
     assert Rows([(a,) for a in arrays]).disjoint() == (not shared)
 
 
-def test_addresses_where_objects_are_laid_out_otherwise(monkeypatch):
-    arrays = [np.ones(n) for n in (1, 3, 2)]
-    arrays.append(arrays[1][1:])
-    found = many.addresses(arrays)
-    monkeypatch.setattr(many, "layout_is_known", lambda: False)
-    assert found.tolist() == many.addresses(arrays).tolist() == [a.ctypes.data for a in arrays]
+@pytest.mark.parametrize("known", [True, False])
+def test_addresses_whatever_the_layout_of_objects(known, monkeypatch):
+    assert many.layout_is_known()
+    monkeypatch.setattr(many, "layout_is_known", lambda: known)
+    for n in (1, 3, 20):
+        rows = [(np.ones(i + 1), None, np.ones((i + 1, 1))) for i in range(n)]
+        lines = Rows(rows).lines
+        assert lines[1].tolist() == list(range(1, n + 1)) and not lines[3].any()
+        for column in (0, 2):
+            assert lines[2 + column].tolist() == [row[column].ctypes.data for row in rows]
 
 
 @pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT=1", "MINIDL_NUM_THREADS=1"])

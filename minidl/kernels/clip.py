@@ -23,7 +23,7 @@ def scale(rows: Rows, factor: float) -> None:
 
 
 def square_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 0, np.ones(1, dtype), np.ones((1, 3), np.int64)
+    return 0, np.ones(1, dtype), np.ones((3, 1), np.int64)
 
 
 @kernel(example=square_example)

@@ -3,7 +3,9 @@
 To hand a kernel its arrays and start it takes longer than to change a few thousand numbers, and networks have dozens of
 parameters of a few numbers: biases, scales, shifts. So arrays are gathered in `Rows`, and their kernel gets a table
 
-    lines = [[first task, values, address, address, ...],  ...]      one line a row
+    lines = first task      of every row
+            values
+            address         of the row's first array, its second, ...
 
 of which it takes what belongs to its task:
 
@@ -17,8 +19,9 @@ arrays that it has checked and holds, and it is made anew for every step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_char, c_int64
+from ctypes import addressof, c_char, c_int64
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,21 +41,26 @@ class Rows:
     """
 
     def __init__(self, rows: Sequence[tuple[np.ndarray | None, ...]]) -> None:
-        self.held = rows
+        self.held, self.dtype = rows, rows[0][0].dtype  # type: ignore[union-attr]
         self.lines: np.ndarray | None = None
         columns: list[Any] = list(zip(*rows, strict=True))
-        sizes = [a.size for a in columns[0]]
-        self.dtype, n = columns[0][0].dtype, len(rows)
-        present = [i for i, column in enumerate(columns) if not all([a is None for a in column])]
-        if self.dtype not in FLOATS or not all(sizes) or not all(self.fit(columns[i], sizes) for i in present):
+        sizes, n = [a.size for a in columns[0]], len(rows)
+        if self.dtype not in FLOATS or not all(sizes):
             return
-        self.lines = np.zeros((n, 2 + len(columns)), np.int64)
-        self.lines[:, 1] = sizes
-        last = np.cumsum(-(-self.lines[:, 1] // BLOCK))
-        self.lines[1:, 0] = last[:-1]
-        self.tasks, self.values = int(last[-1]), sum(sizes)
-        self.begins = addresses([a for i in present for a in columns[i]]).reshape(-1, n)
-        self.lines[:, [2 + i for i in present]] = self.begins.T
+        first = [0, *accumulate([-(-size // BLOCK) for size in sizes])]
+        self.tasks, self.values = first.pop(), sum(sizes)
+        table = first + sizes
+        where = id if n > FEW and layout_is_known() else address
+        for column in columns:
+            if all([a is None for a in column]):
+                table += [0] * n
+            elif self.fit(column, sizes):
+                table += map(where, column)
+            else:
+                return
+        self.lines = np.fromiter(table, np.int64, len(table)).reshape(-1, n)
+        if where is id:
+            address_task(1, self.lines[2:].reshape(-1), work=0)
 
     def fit(self, column: Sequence[np.ndarray], sizes: list[int]) -> bool:
         """Whether a kernel can change the arrays of a column in place."""
@@ -73,22 +81,20 @@ class Rows:
 
     def disjoint(self) -> bool:
         """Whether no two arrays share memory: then, in memory's order, each begins when the one before has ended."""
-        ends = self.begins + self.dtype.itemsize * self.lines[:, 1]
-        begins, ends = np.sort(self.begins, axis=None), np.sort(ends, axis=None)
+        begins = self.lines[2:]  # 0 for those that are missing
+        ends = begins + (begins > 0) * (self.dtype.itemsize * self.lines[1])
+        begins, ends = np.sort(begins, axis=None), np.sort(ends, axis=None)
         return bool((begins[1:] >= ends[:-1]).all())
 
 
-def addresses(arrays: list[np.ndarray]) -> np.ndarray:
-    """Where the memory of arrays begins.
+def address(array: np.ndarray) -> int:
+    """Where an array's memory begins, asked of NumPy: that takes a quarter of a microsecond."""
+    return addressof(c_char.from_buffer(array))
 
-    NumPy makes a dict or a view to say so, a third of a microsecond at best. In the object it stands right after the
-    head that all of Python's have; every extension in C has that built in (`PyArray_DATA`). If not: NumPy's way.
-    """
-    if not layout_is_known():
-        return np.array([a.ctypes.data for a in arrays])
-    where = np.fromiter(map(id, arrays), np.int64, len(arrays))
-    address_task(1, where, work=0)
-    return where
+
+# Of many arrays a kernel asks it. In the array's object it stands right after the head that all of Python's have; every
+# extension in C has that built in (`PyArray_DATA`), and we make sure of it.
+HEAD, FEW = object.__basicsize__, 4
 
 
 @cache
@@ -97,17 +103,15 @@ def layout_is_known() -> bool:
     probe = np.ones(1)
     where = np.array([id(probe)], np.int64)
     address_task(1, where, work=0)
-    return bool(where[0] == probe.ctypes.data)
-
-
-HEAD = object.__basicsize__
+    return bool(where[0] == address(probe))
 
 
 @kernel(example=lambda dtype: (0, np.ones(1, np.int64)))
 def address_task(task, where):  # type: ignore[no-untyped-def]
-    """From where array objects lie to where their memory begins."""
+    """From where array objects lie to where their memory begins; 0 is none."""
     for i in range(where.size):
-        where[i] = word_at(where[i] + HEAD)
+        if where[i]:
+            where[i] = word_at(where[i] + HEAD)
 
 
 def llvm_word(parts: Any) -> Any:
@@ -139,23 +143,23 @@ def gather(arrays: Sequence[np.ndarray]) -> tuple[list[Rows], list[np.ndarray]]:
 @helper()
 def block(lines, task):  # type: ignore[no-untyped-def]
     """Which part of the table a task is about: the row, the first of its values, and how many."""
-    row, beyond = 0, lines.shape[0]
+    row, beyond = 0, lines.shape[1]
     while beyond - row > 1:
         middle = (row + beyond) // 2
-        if lines[middle, 0] <= task:
+        if lines[0, middle] <= task:
             row = middle
         else:
             beyond = middle
-    first = (task - lines[row, 0]) * BLOCK
-    return row, first, min(BLOCK, lines[row, 1] - first)
+    first = (task - lines[0, row]) * BLOCK
+    return row, first, min(BLOCK, lines[1, row] - first)
 
 
 @helper()
 def values(lines, at, column, like):  # type: ignore[no-untyped-def]
     """The block of the array of that column; an empty one if the row has no such array."""
     row, first, count = at
-    address = lines[row, 2 + column]
-    return array_at(address + first * like.itemsize, count if address else 0, like)
+    begin = lines[2 + column, row]
+    return array_at(begin + first * like.itemsize, count if begin else 0, like)
 
 
 def plain_array(address, count, like):  # type: ignore[no-untyped-def]

@@ -76,7 +76,7 @@ def adagrad_step(rows: Rows, *, rate: float, eps: float, decay: float) -> None:
 
 
 def adam_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 0, np.ones(9, dtype), np.ones((1, 7), np.int64)
+    return 0, np.ones(9, dtype), np.ones((7, 1), np.int64)
 
 
 @kernel(example=adam_example)
@@ -103,7 +103,7 @@ def adam_task(task, options, lines):  # type: ignore[no-untyped-def]
 
 
 def sgd_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 0, np.ones(4, dtype), np.ones((1, 5), np.int64), False
+    return 0, np.ones(4, dtype), np.ones((5, 1), np.int64), False
 
 
 @kernel(example=sgd_example)
@@ -127,7 +127,7 @@ def sgd_task(task, options, lines, nesterov):  # type: ignore[no-untyped-def]
 
 
 def rmsprop_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 0, np.ones(6, dtype), np.ones((1, 7), np.int64)
+    return 0, np.ones(6, dtype), np.ones((7, 1), np.int64)
 
 
 @kernel(
@@ -166,7 +166,7 @@ def rmsprop_task(task, options, lines):  # type: ignore[no-untyped-def]
 
 
 def adagrad_example(dtype: np.dtype) -> tuple[Any, ...]:
-    return 0, np.ones(3, dtype), np.ones((1, 5), np.int64)
+    return 0, np.ones(3, dtype), np.ones((5, 1), np.int64)
 
 
 @kernel(example=adagrad_example)
