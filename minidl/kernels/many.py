@@ -22,11 +22,14 @@ from collections.abc import Sequence
 from ctypes import addressof, c_char, c_int64
 from functools import cache
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from minidl.kernels.jit import Intrinsic, Kernel, helper, kernel
+
+size_of, dtype_of, is_carray = attrgetter("size"), attrgetter("dtype"), attrgetter("flags.carray")
 
 BLOCK = 8192  # values a task
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # of the machine's byte order
@@ -44,7 +47,7 @@ class Rows:
         self.held, self.dtype = rows, rows[0][0].dtype  # type: ignore[union-attr]
         self.lines: np.ndarray | None = None
         columns: list[Any] = list(zip(*rows, strict=True))
-        sizes, n = [a.size for a in columns[0]], len(rows)
+        sizes, n = list(map(size_of, columns[0])), len(rows)
         if self.dtype not in FLOATS or not all(sizes):
             return
         first = [0, *accumulate([-(-size // BLOCK) for size in sizes])]
@@ -52,7 +55,7 @@ class Rows:
         table = first + sizes
         where = id if n > FEW and layout_is_known() else address
         for column in columns:
-            if all([a is None for a in column]):
+            if column[0] is None and all([a is None for a in column]):
                 table += [0] * n
             elif self.fit(column, sizes):
                 table += map(where, column)
@@ -65,9 +68,10 @@ class Rows:
     def fit(self, column: Sequence[np.ndarray], sizes: list[int]) -> bool:
         """Whether a kernel can change the arrays of a column in place."""
         return (
-            all([isinstance(a, np.ndarray) and a.flags.carray for a in column])
-            and [a.dtype for a in column].count(self.dtype) == len(column)
-            and [a.size for a in column] == sizes
+            set(map(type, column)) == {np.ndarray}
+            and all(map(is_carray, column))
+            and list(map(dtype_of, column)).count(self.dtype) == len(column)
+            and list(map(size_of, column)) == sizes
         )
 
     def run(self, task: Kernel, like: np.ndarray, *args: Any, work: float = 1.0) -> None:

@@ -283,6 +283,8 @@ def in_range(name: str, options: Group, argument: str, low: float, below: float 
 
 def python_number(value: Any) -> Any:
     """An option as Python has it: a NumPy float64 would turn float32 arrays into float64."""
+    if type(value) in (float, int, bool):
+        return value
     if isinstance(value, tuple | list):
         return [python_number(x) for x in value]
     return value.tolist() if isinstance(value, np.generic | np.ndarray | Tensor) else value
