@@ -300,6 +300,7 @@ def test_addresses_whatever_the_layout_of_objects(known, monkeypatch):
     for n in (1, 3, 20):
         rows = [(np.ones(i + 1), None, np.ones((i + 1, 1))) for i in range(n)]
         lines = Rows(rows).lines
+        assert Rows(rows).disjoint()  # what is missing is nowhere, and does not count
         assert lines[1].tolist() == list(range(1, n + 1)) and not lines[3].any()
         for column in (0, 2):
             assert lines[2 + column].tolist() == [row[column].ctypes.data for row in rows]
