@@ -293,10 +293,7 @@ def test_disjoint(parts):
     assert Rows([(a,) for a in arrays]).disjoint() == (not shared)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_addresses_whatever_the_layout_of_objects(known, monkeypatch):
-    assert many.layout_is_known()
-    monkeypatch.setattr(many, "layout_is_known", lambda: known)
+def test_tables_say_where_arrays_lie():
     for n in (1, 3, 20):
         rows = [(np.ones(i + 1), None, np.ones((i + 1, 1))) for i in range(n)]
         lines = Rows(rows).lines

@@ -19,15 +19,14 @@ arrays that it has checked and holds, and it is made anew for every step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import addressof, c_char, c_int64
-from functools import cache
+from ctypes import addressof, c_char
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels.jit import Intrinsic, Kernel, helper, kernel
+from minidl.kernels.jit import Intrinsic, Kernel, helper
 
 size_of, dtype_of, is_carray = attrgetter("size"), attrgetter("dtype"), attrgetter("flags.carray")
 
@@ -53,17 +52,14 @@ class Rows:
         first = [0, *accumulate([-(-size // BLOCK) for size in sizes])]
         self.tasks, self.values = first.pop(), sum(sizes)
         table = first + sizes
-        where = id if n > FEW and layout_is_known() else address
         for column in columns:
             if column[0] is None and all([a is None for a in column]):
                 table += [0] * n
             elif self.fit(column, sizes):
-                table += map(where, column)
+                table += map(address, column)
             else:
                 return
         self.lines = np.fromiter(table, np.int64, len(table)).reshape(-1, n)
-        if where is id:
-            address_task(1, self.lines[2:].reshape(-1), work=0)
 
     def fit(self, column: Sequence[np.ndarray], sizes: list[int]) -> bool:
         """Whether a kernel can change the arrays of a column in place."""
@@ -92,45 +88,8 @@ class Rows:
 
 
 def address(array: np.ndarray) -> int:
-    """Where an array's memory begins, asked of NumPy: that takes a quarter of a microsecond."""
+    """Where an array's memory begins."""
     return addressof(c_char.from_buffer(array))
-
-
-# Of many arrays a kernel asks it. In the array's object it stands right after the head that all of Python's have; every
-# extension in C has that built in (`PyArray_DATA`), and we make sure of it.
-HEAD, FEW = object.__basicsize__, 4
-
-
-@cache
-def layout_is_known() -> bool:
-    """Whether an array's address stands where we look for it."""
-    probe = np.ones(1)
-    where = np.array([id(probe)], np.int64)
-    address_task(1, where, work=0)
-    return bool(where[0] == address(probe))
-
-
-@kernel(example=lambda dtype: (0, np.ones(1, np.int64)))
-def address_task(task, where):  # type: ignore[no-untyped-def]
-    """From where array objects lie to where their memory begins; 0 is none."""
-    for i in range(where.size):
-        if where[i]:
-            where[i] = word_at(where[i] + HEAD)
-
-
-def llvm_word(parts: Any) -> Any:
-    """From Numba's parts, word_at(address): the integer there."""
-
-    def word_at(typing, address):  # type: ignore[no-untyped-def]
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load(builder.inttoptr(args[0], args[0].type.as_pointer()))
-
-        return parts.types.int64(parts.types.int64), emit
-
-    return parts.intrinsic(word_at)
-
-
-word_at = Intrinsic(llvm_word, lambda address: c_int64.from_address(int(address)).value)
 
 
 def gather(arrays: Sequence[np.ndarray]) -> tuple[list[Rows], list[np.ndarray]]:
