@@ -75,7 +75,9 @@ class Recurrent(Function):
             bias = b_ih + b_hh
         b_hn = np.zeros(len(w_hh) // GATES[self.kind], x.dtype) if b_hn is None else b_hn
         sizes, _, last = places(self.sizes, self.reverse)
-        self.ids = one_hot_ids(x) if np.isfinite(w_ih).all() else None  # 0 · ∞ is NaN in every row
+        self.ids = one_hot_ids(x)
+        if self.ids is not None and not np.isfinite(w_ih).all():
+            self.ids = None  # 0 · ∞ is NaN, in every row
         if self.ids is None:
             self.gates = matmul(x, w_ih.T, bias)
         else:
