@@ -42,13 +42,13 @@ from minidl.kernels.simd import (
 )
 from minidl.kernels.threads import get_num_threads
 
-STRETCH = 8  # so many panels of columns, at most, are one task
+STRETCH = 8, 16  # so many panels of columns, at most, are one task; and where A is transposed
 BLOCK = 20  # so many panels of rows pass by before the next panel of columns
 SMALL = 64**3  # multiplications: fewer are not worth the copies
 SMALL_VECTOR = 9_000  # the same if a matrix has but one row or column; NumPy's BLAS takes several threads for more
 TINY = 48**3  # the same for one matrix of many: BLAS is at its best there, and our tasks would mostly make tables
 TASKS = 4  # for each thread, at least, if the matrix has so many panels of columns; bands of rows make half as many
-HIGH = 128, 256  # rows of C that are a task of their own where there are more, and where A's rows are contiguous
+HIGH = 256, 128  # rows of C, at least, if there are enough; and where A is transposed
 MANY = 3  # panels of columns: for so many A is packed if its columns share a set of the cache
 BAND = 24  # so many rows of C, at most, are one task where columns alone are too few
 FEW_ROWS = 2, 7  # panels: for so few B is read where it lies, and if its rows do not share sets of the cache
@@ -106,11 +106,15 @@ def batched(a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray | None
         return
     wide = -(-N // tile_shape(c.dtype)[1])
     tasks = TASKS * get_num_threads()
-    bands = max(1, min(M // HIGH[a_depth == 1], tasks // count))  # each packs B for itself
-    stretches = -(-wide // max(1, min(STRETCH, count * bands * wide // tasks)))
-    stretch = -(-wide // stretches)
+    turned = a_depth != 1
+    stretches = -(-wide // STRETCH[turned])
+    wanted = -(-tasks // (count * (stretches if turned else 1)))
+    bands = max(1, min(M // HIGH[turned], wanted))  # each packs B for itself
+    stretches = min(wide, max(stretches, -(-tasks // (count * bands))))
     bands = max(bands, min(-(-M // BAND), tasks // (2 * count * stretches)))
-    packed = a_depth != 1 and stretch >= MANY and a_depth * c.itemsize % SAME == 0
+    stretch = -(-wide // stretches)
+    stretches = -(-wide // stretch)
+    packed = turned and stretch >= MANY and a_depth * c.itemsize % SAME == 0
     multiply(
         count * bands * stretches,
         a,
