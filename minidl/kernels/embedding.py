@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.kernels.elementwise import LARGE
 from minidl.kernels.jit import contiguous, kernel
 
-LARGE = 2**16  # values from which on threads are worth it
 VALUES = 8192  # rows of the table with so many values together are one task, about
 
 

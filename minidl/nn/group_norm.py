@@ -11,13 +11,13 @@ from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.linear import at_least
 from minidl.nn.module import Module
-from minidl.nn.norm import BatchNorm
+from minidl.nn.norm import Affine, BatchNorm
 from minidl.nn.parameter import Parameter
 from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
 
-class GroupNorm(Module):
+class GroupNorm(Affine):
     """y = γ · (x - mean) / √(var + eps) + β, over groups of each image's channels (Y. Wu, K. He, 2018).
 
     The same in training and in evaluation: images do not see each other.
@@ -60,16 +60,8 @@ class GroupNorm(Module):
                 f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}, eps={eps} not be negative"
             )
         self.eps, self.affine = eps, affine
-        for parameter, learnt in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(parameter, Parameter(empty(self.num_channels, dtype=dtype)) if learnt else None)
+        self.register_affine(self.num_channels, affine, bias, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """γ = 1, β = 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """x (N, C, ...) -> y, the same shape."""

@@ -18,7 +18,22 @@ from minidl.ops.table import require_tensor
 from minidl.tensor import Tensor
 
 
-class BatchNorm(Module):
+class Affine(Module):
+    """What norms learn: γ (`weight`), which starts as 1, and β (`bias`), as 0; None where one is not learnt."""
+
+    def register_affine(self, shape: int | tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
+        for name, learnt in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, Parameter(empty(shape, dtype=dtype)) if learnt else None)
+
+    def reset_parameters(self) -> None:
+        """γ = 1, β = 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class BatchNorm(Affine):
     """What BatchNorm1d and BatchNorm2d share.
 
     y = γ · (x - mean) / √(var + eps) + β, for each channel (S. Ioffe, C. Szegedy, "Batch normalization", 2015).
@@ -63,8 +78,7 @@ class BatchNorm(Module):
             raise ValueError(f"{name}: eps must not be negative, but is {eps}")
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for parameter, learnt in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(parameter, Parameter(empty(self.num_features, dtype=dtype)) if learnt else None)
+        self.register_affine(self.num_features, affine, bias, dtype)
         for buffer in ("running_mean", "running_var"):
             self.register_buffer(buffer, empty(self.num_features, dtype=dtype) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=int64) if track_running_stats else None)
@@ -80,10 +94,7 @@ class BatchNorm(Module):
     def reset_parameters(self) -> None:
         """γ = 1, β = 0, and no batch seen."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         """x (N, C, ...) -> y, the same shape."""
@@ -141,7 +152,7 @@ class BatchNorm2d(BatchNorm):
     ranks = (4,)
 
 
-class LayerNorm(Module):
+class LayerNorm(Affine):
     """y = γ · (x - mean) / √(var + eps) + β, over the last dimensions (J. Ba et al., "Layer normalization", 2016).
 
     The same in training and in evaluation: rows do not see each other.
@@ -180,17 +191,8 @@ class LayerNorm(Module):
         if not self.normalized_shape or not eps >= 0:
             raise ValueError(f"LayerNorm: expects dimensions and eps >= 0, got {normalized_shape!r} and eps={eps}")
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        for parameter, learnt in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            empty_one = Parameter(empty(self.normalized_shape, dtype=dtype)) if learnt else None
-            self.register_parameter(parameter, empty_one)
+        self.register_affine(self.normalized_shape, elementwise_affine, bias, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """γ = 1, β = 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """x (..., *normalized_shape) -> y, the same shape."""

@@ -118,12 +118,7 @@ def conv2d(
     tensor([[[[ 8., 12.],
               [20., 24.]]]])
     """
-    require_tensor("conv2d", input=input, weight=weight, bias=bias)
-    require_same_dtype("conv2d", input=input, weight=weight, bias=bias)
-    if input.ndim == 3:
-        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    node = convolution("conv2d", "HW", "RS", input, weight, bias, stride, padding, dilation, groups)
-    return run(node, input, weight, bias)
+    return convolution("conv2d", "HW", "RS", input, weight, bias, stride, padding, dilation, groups)
 
 
 def convolution(
@@ -137,12 +132,17 @@ def convolution(
     padding: int | Sequence[int] | str,
     dilation: int | Sequence[int],
     groups: int,
-) -> Conv2d:
-    """The node for arguments that go together; else an error that calls the lengths by these letters, "HW" and "RS".
+) -> Tensor:
+    """Check and run; errors call the lengths by these letters, "HW" and "RS".
 
     With one letter each, "T" and "S", the arguments are those of a sequence: an image of one row.
     """
+    require_tensor(name, input=x, weight=weight, bias=bias)
+    require_same_dtype(name, input=x, weight=weight, bias=bias)
     n = len(image)
+    if x.ndim == 1 + n:
+        options = stride, padding, dilation, groups
+        return convolution(name, image, window, x.unsqueeze(0), weight, bias, *options).squeeze(0)
     if x.ndim != 2 + n or weight.ndim != 2 + n:
         sides = ", ".join(image)
         raise ValueError(
@@ -164,7 +164,8 @@ def convolution(
     padding = conv_padding(name, padding, size, stride, dilation)
     output_size(name, x.shape[2:], size, stride, padding, dilation)
     one, none = (1,) * (2 - n), ((0, 0),) * (2 - n)
-    return Conv2d(stride=one + stride, padding=none + padding, dilation=one + dilation, groups=groups)
+    node = Conv2d(stride=one + stride, padding=none + padding, dilation=one + dilation, groups=groups)
+    return run(node, x, weight, bias) if n == 2 else run(node, x.unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2)
 
 
 def lettered(letters: str, x: Tensor) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minidl.dtypes import require_same_dtype
 from minidl.ops.conv import convolution
-from minidl.ops.table import Sample, operation, require_tensor, run
+from minidl.ops.table import Sample, operation
 from minidl.tensor import Tensor
 
 
@@ -57,9 +56,4 @@ def conv1d(
     >>> F.conv1d(minidl.tensor([[1.0, 2.0, 4.0, 8.0]]), minidl.tensor([[[1.0, 10.0]]]), stride=2)
     tensor([[21., 84.]])
     """
-    require_tensor("conv1d", input=input, weight=weight, bias=bias)
-    require_same_dtype("conv1d", input=input, weight=weight, bias=bias)
-    if input.ndim == 2:
-        return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    node = convolution("conv1d", "T", "S", input, weight, bias, stride, padding, dilation, groups)
-    return run(node, input.unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2)
+    return convolution("conv1d", "T", "S", input, weight, bias, stride, padding, dilation, groups)

@@ -75,7 +75,12 @@ def transposed(
     dilation: int | Sequence[int],
 ) -> Tensor:
     """Check, run, and add what needs no kernel: rows that no filter reaches, and the bias. Letters as `convolution`."""
+    require_tensor(name, input=x, weight=weight, bias=bias)
+    require_same_dtype(name, input=x, weight=weight, bias=bias)
     n = len(image)
+    if x.ndim == 1 + n:
+        options = stride, padding, output_padding, groups, dilation
+        return transposed(name, image, window, x.unsqueeze(0), weight, bias, *options).squeeze(0)
     if x.ndim != 2 + n or weight.ndim != 2 + n:
         sides = ", ".join(image)
         raise ValueError(
@@ -165,11 +170,7 @@ def conv_transpose2d(
     >>> F.conv_transpose2d(minidl.tensor([[[1.0, 2.0]]]), minidl.ones(1, 1, 1, 2), stride=2)
     tensor([[[1., 1., 2., 2.]]])
     """
-    require_tensor("conv_transpose2d", input=input, weight=weight, bias=bias)
-    require_same_dtype("conv_transpose2d", input=input, weight=weight, bias=bias)
     options = stride, padding, output_padding, groups, dilation
-    if input.ndim == 3:
-        return conv_transpose2d(input.unsqueeze(0), weight, bias, *options).squeeze(0)
     return transposed("conv_transpose2d", "HW", "RS", input, weight, bias, *options)
 
 
@@ -200,9 +201,5 @@ def conv_transpose1d(
     >>> F.conv_transpose1d(minidl.tensor([[1.0, 2.0]]), minidl.ones(1, 1, 3))
     tensor([[1., 3., 3., 2.]])
     """
-    require_tensor("conv_transpose1d", input=input, weight=weight, bias=bias)
-    require_same_dtype("conv_transpose1d", input=input, weight=weight, bias=bias)
     options = stride, padding, output_padding, groups, dilation
-    if input.ndim == 2:
-        return conv_transpose1d(input.unsqueeze(0), weight, bias, *options).squeeze(0)
     return transposed("conv_transpose1d", "T", "S", input, weight, bias, *options)
